@@ -1,0 +1,1 @@
+"""Where the world comes in: commands, webhook, worker, keeper, replay, drill."""

@@ -1,0 +1,168 @@
+"""The worker's side of the nursery (see `standby.py`): orders a child per run, and learns how each one ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from flows.doors.processes import Child, start_child, stop_children
+
+START_TIMEOUT_SECONDS = 120.0  # imports on a cold, busy machine
+ORDER_TIMEOUT_SECONDS = 30.0
+TERM_THEN_KILL_SECONDS = 10.0
+
+_log = logging.getLogger("quell.worker")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one child is to run."""
+
+    flow_run_id: UUID
+    module: str
+    attribute: str
+    environment: dict[str, str]
+
+
+@dataclass(eq=False)
+class RunChild:
+    """One child that runs, or ran, one flow run. `ended` becomes its exit code, negative for a signal."""
+
+    flow_run_id: UUID
+    pid: int
+    mark: str
+    ended: asyncio.Future[int]
+
+
+@dataclass
+class NurseryDoor:
+    """Starts the nursery process, restarts it if it dies (its children die with it), and talks with it."""
+
+    checkout: Path
+    log: Path
+    entrypoints: tuple[str, ...]
+    standby: int
+    environment: dict[str, str]
+    flow_names: dict[str, str] = field(default_factory=dict)  # entry point to the flow's own name
+    broken: dict[str, str] = field(default_factory=dict)  # entry points whose module does not import
+    _children: dict[int, RunChild] = field(default_factory=dict)
+    _asked: dict[str, asyncio.Future[RunChild]] = field(default_factory=dict)
+    _process: Child | None = None
+    _writer: asyncio.StreamWriter | None = None
+    _reading: asyncio.Task[None] | None = None
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _closing: bool = False
+
+    async def open(self) -> None:
+        """Start it and wait until everything is imported."""
+        await self._launch()
+        await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
+
+    async def _launch(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            argv = [sys.executable, "-m", "flows.doors.standby", str(theirs.fileno()), str(os.getpid())]
+            self._process = start_child(
+                "nursery",
+                [*argv, str(self.standby), *self.entrypoints],
+                env=self.environment,
+                log=self.log,
+                cwd=self.checkout,
+                pass_fds=(theirs.fileno(),),
+            )
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            self._hear(json.loads(line))
+        self._ready.clear()
+        for child in self._children.values():
+            child.ended.set_result(-signal.SIGKILL)
+        self._children.clear()
+        for asked in self._asked.values():
+            asked.set_exception(RuntimeError("the nursery ended before the child had begun"))
+        self._asked.clear()
+        if not self._closing:
+            _log.error("The nursery process ended; see %s. Starting another.", self.log)
+            await asyncio.sleep(1.0)
+            await self._launch()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "ready" in message:
+            self.flow_names, self.broken = message["ready"], message["broken"]
+            for entrypoint, error in self.broken.items():
+                _log.error("Cannot start %s: %s", entrypoint, error)
+            self._ready.set()
+        elif "started" in message:
+            child = RunChild(
+                UUID(message["started"]), message["pid"], message["mark"], asyncio.get_running_loop().create_future()
+            )
+            self._children[child.pid] = child
+            if asked := self._asked.pop(message["started"], None):
+                asked.set_result(child)
+        elif child_ended := self._children.pop(message["ended"], None):
+            child_ended.ended.set_result(message["code"])
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def start(self, run: Run) -> RunChild:
+        """Give the run to a waiting child, or to one forked now."""
+        await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
+        asked: asyncio.Future[RunChild] = asyncio.get_running_loop().create_future()
+        self._asked[str(run.flow_run_id)] = asked
+        self._say(
+            {
+                "start": str(run.flow_run_id),
+                "module": run.module,
+                "attribute": run.attribute,
+                "environment": run.environment,
+            }
+        )
+        return await asyncio.wait_for(asked, ORDER_TIMEOUT_SECONDS)
+
+    async def end(self, child: RunChild, first: int, grace_seconds: float) -> None:
+        """Signal the child, wait, then TERM, then KILL. Harmless when it has ended already."""
+        for number, patience in (
+            (first, grace_seconds),
+            (signal.SIGTERM, TERM_THEN_KILL_SECONDS),
+            (signal.SIGKILL, TERM_THEN_KILL_SECONDS),
+        ):
+            self._say({"signal": child.pid, "number": int(number)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(child.ended), patience)
+                return
+
+    def by_run(self, flow_run_id: UUID) -> RunChild | None:
+        """The child that runs this flow run now."""
+        return next((child for child in self._children.values() if child.flow_run_id == flow_run_id), None)
+
+    def by_pid(self, pid: int) -> RunChild | None:
+        """The running child with this process number."""
+        return self._children.get(pid)
+
+    def running(self) -> list[RunChild]:
+        """All children that run something now."""
+        return list(self._children.values())
+
+    async def close(self) -> None:
+        """End the nursery; what still waits there ends too."""
+        self._closing = True
+        if self._writer is not None:
+            self._writer.close()
+        if self._reading is not None:
+            await self._reading
+        if self._process is not None:
+            await asyncio.to_thread(stop_children, [self._process], grace_seconds=5.0)

@@ -1,0 +1,210 @@
+"""The nursery: one process that imports Prefect and our flows once, and forks a fresh child for every flow run.
+
+`python -m flows.doors.standby FD` talks JSON lines with the worker over the socket FD. It keeps a few children forked
+ahead and waiting, each used for one run, so that a run starts without an interpreter start (2 s) or a fork. It has one
+thread only, which is what makes forking safe, and it alone reaps its children, so a signal never meets a reused number.
+
+Worker to nursery: {"start": RUN, "module": M, "attribute": A, "environment": {..}}, {"signal": PID, "number": N}.
+Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "pid": .., "mark": ..},
+{"ended": PID, "code": ..}. When the worker goes away, however it goes, everything here dies with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from uuid import UUID
+
+from flows.doors.processes import die_with_parent, start_mark
+
+CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
+REFILL_PAUSE_SECONDS = 1.0  # after a standby that died unused, so that a broken machine is not also a fork bomb
+
+
+@dataclass
+class Nursery:
+    """The children: those that wait (`idle`, pid to the pipe that will bring their job) and those that run."""
+
+    control: socket.socket
+    standby: int
+    idle: dict[int, int] = field(default_factory=dict)
+    busy: dict[int, int] = field(default_factory=dict)  # pid to the same pipe, held open while the child lives
+    refill_after: float = 0.0
+    _wakeup: tuple[int, int] = (-1, -1)
+
+    def serve(self) -> dict[str, Any] | None:
+        """Until the worker goes away (None), or, in a child, until that child has its job (the job)."""
+        self._wakeup = os.pipe()
+        for end in self._wakeup:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        received = b""
+        while True:
+            while len(self.idle) < self.standby and time.monotonic() >= self.refill_after:
+                if (job := self._fork()) is not None:
+                    return job
+            ready, _, _ = select.select([self.control.fileno(), self._wakeup[0]], [], [], REFILL_PAUSE_SECONDS)
+            if self._wakeup[0] in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wakeup[0], 4096)
+            self._reap()
+            if self.control.fileno() not in ready:
+                continue
+            chunk = self.control.recv(65536)
+            if not chunk:
+                return None
+            *lines, received = (received + chunk).split(b"\n")
+            for line in lines:
+                if (job := self._obey(json.loads(line))) is not None:
+                    return job
+
+    def _obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
+        if "signal" in order:
+            if order["signal"] in self.busy:
+                os.kill(order["signal"], order["number"])
+            return None
+        while True:
+            if not self.idle and (job := self._fork()) is not None:
+                return job  # we are the child now
+            pid, pipe = self.idle.popitem()
+            try:
+                os.write(pipe, json.dumps(order).encode() + b"\n")
+            except BrokenPipeError:  # it died while waiting
+                os.close(pipe)
+                continue
+            self.busy[pid] = pipe
+            self.say({"started": order["start"], "pid": pid, "mark": start_mark(pid)})
+            return None
+
+    def _fork(self) -> dict[str, Any] | None:
+        """In the nursery: one more standby, None. In the child: wait, and return the job."""
+        read_end, write_end = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(read_end)
+            self.idle[pid] = write_end
+            return None
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        die_with_parent(parent)
+        for other in (write_end, *self._wakeup, *self.idle.values(), *self.busy.values()):
+            os.close(other)
+        self.control.close()
+        return _await_job(read_end)
+
+    def _reap(self) -> None:
+        while self.idle or self.busy:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if pid in self.busy:
+                os.close(self.busy.pop(pid))
+                self.say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+            elif pid in self.idle:
+                os.close(self.idle.pop(pid))
+                self.refill_after = time.monotonic() + REFILL_PAUSE_SECONDS
+
+    def say(self, message: dict[str, Any]) -> None:
+        """One line to the worker; if it is gone, the next read says so."""
+        with contextlib.suppress(OSError):
+            self.control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _await_job(pipe: int) -> dict[str, Any]:
+    _warm()
+    received = b""
+    while not received.endswith(b"\n"):
+        chunk = os.read(pipe, 65536)
+        if not chunk:
+            os._exit(0)  # the nursery is gone, or needs us no more
+        received += chunk
+
+    def leave_with_nursery() -> None:
+        os.read(pipe, 1)  # returns only when the nursery is gone; on Linux the kernel is quicker
+        os._exit(1)
+
+    threading.Thread(target=leave_with_nursery, name="leave-with-nursery", daemon=True).start()
+    job: dict[str, Any] = json.loads(received)
+    return job
+
+
+def _warm() -> None:
+    """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork."""
+
+
+def run_child(job: dict[str, Any]) -> NoReturn:
+    """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
+    import asyncio
+
+    from prefect.context import SyncClientContext
+    from prefect.engine import handle_engine_signals
+    from prefect.exceptions import Abort
+    from prefect.flow_engine import load_flow_run, run_flow
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    def cancelled(*_: object) -> None:
+        raise Abort("The flow run was cancelled.")
+
+    signal.signal(CANCEL_SIGNAL, cancelled)
+    os.environ.update(job["environment"])
+    flow_run_id = UUID(job["start"])
+    # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), handle_engine_signals(flow_run_id):
+        with SyncClientContext.get_or_create():
+            flow = getattr(importlib.import_module(job["module"]), job["attribute"])
+            outcome = run_flow(flow, flow_run=load_flow_run(flow_run_id))
+        if asyncio.iscoroutine(outcome):
+            asyncio.run(outcome)
+    sys.exit(0)
+
+
+def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
+    """Import the engine and the listed flows; one broken module must not take the others with it."""
+    for module in ("prefect.flow_engine", "prefect.task_engine", "prefect.flow_runs", "prefect.client.orchestration"):
+        importlib.import_module(module)
+    names: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    for entrypoint in entrypoints:
+        module, _, attribute = entrypoint.rpartition(".")
+        try:
+            names[entrypoint] = str(getattr(importlib.import_module(module), attribute).name)
+        except Exception as error:  # noqa: BLE001  a runbook under repair is reported, the rest works
+            broken[entrypoint] = f"{type(error).__name__}: {error}"
+    return {"ready": names, "broken": broken}
+
+
+def main() -> None:
+    """Entry of the process; argv: socket number, worker's pid, standby count, entry points."""
+    die_with_parent(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker decides when we end
+    nursery = Nursery(socket.socket(fileno=int(sys.argv[1])), standby=int(sys.argv[3]))
+    report = preload(sys.argv[4:])
+    if threading.active_count() > 1:
+        report["broken"]["(threads)"] = "a flow module started a thread at import; forking after that can hang"
+    gc.freeze()  # keeps the shared pages shared: the children's collector does not touch them
+    nursery.say(dict(report))
+    job = nursery.serve()
+    if job is not None:
+        run_child(job)
+    for pid in (*nursery.busy, *nursery.idle):
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`quell work`: quell's own Prefect worker. Imports Prefect only after the environment says which server to use.
+
+The worker itself is in `warm_worker.py`, its loops in `worker_loops.py`, its children in `nursery.py` and `standby.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from flows.doors.engine_server import engine_environment, wait_healthy
+
+ROOT = Path(__file__).resolve().parents[2]  # the checkout that holds this file
+
+
+def _log_refusal(flow_run_id: UUID, reason: str) -> None:
+    logging.getLogger("quell.worker").error("Refused flow run %s: %s", flow_run_id, reason)
+
+
+def run_worker(
+    home: Path,
+    *,
+    limit: int = 10,
+    standby: int = 2,
+    on_refused: Callable[[UUID, str], None] = _log_refusal,
+    prefect_file: Path | None = None,
+    name: str | None = None,
+) -> int:
+    """Serve the pool `quell` until SIGTERM: at most `limit` runs at once, `standby` children kept ready.
+
+    `on_refused(flow_run_id, reason)` is called, in the worker's event loop, after a run was refused and set to Failed.
+    """
+    prefect_file = (prefect_file or ROOT / "prefect.yaml").resolve()
+    paths = dict.fromkeys([str(ROOT), str(prefect_file.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    environment = engine_environment(home) | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    os.environ.update(environment)
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    wait_healthy(home)
+    from flows.doors.worker_loops import work
+
+    return asyncio.run(
+        work(
+            checkout=prefect_file.parent,
+            prefect_file=prefect_file,
+            log=home / "logs" / "runs.log",
+            environment=environment,
+            limit=limit,
+            standby=standby,
+            on_refused=on_refused,
+            name=name or f"quell {socket.gethostname()} {os.getpid()}",
+        )
+    )

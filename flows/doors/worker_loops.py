@@ -1,0 +1,118 @@
+"""What keeps the worker going: the event stream, the polls, the sign of life, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+
+from flows.doors.listing import POOL, read_listing
+from flows.doors.nursery import NurseryDoor
+from flows.doors.warm_worker import CONNECTION_ERRORS, OnRefused, QuellWorker
+
+POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
+SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
+RECONNECT_SECONDS = 1.0
+DRAIN_GRACE_SECONDS = 10.0  # at our own end: this long may running children go on by themselves
+TERM_GRACE_SECONDS = 15.0
+
+_log = logging.getLogger("quell.worker")
+
+
+async def work(
+    *, checkout: Path, prefect_file: Path, log: Path, environment: dict[str, str], limit: int, standby: int,
+    on_refused: OnRefused, name: str | None,
+) -> int:  # fmt: skip
+    """Run the worker until SIGTERM or SIGINT. A second signal shortens the wait for running children to none."""
+    listed = tuple(one for one in read_listing(prefect_file) if one.pool == POOL)
+    nursery = NurseryDoor(checkout, log, tuple(dict.fromkeys(one.entrypoint for one in listed)), standby, environment)
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    await nursery.open()
+    worker = QuellWorker(listed=listed, nursery=nursery, on_refused=on_refused, limit=limit, name=name)
+    async with worker:
+        await _tried(worker.settle_orphans)
+        loops = [
+            asyncio.create_task(_submit(worker)),
+            asyncio.create_task(_listen(worker)),
+            asyncio.create_task(_every(SYNC_SECONDS, worker.sync_with_backend)),
+        ]
+        _log.info("Worker %r started: pool %s, limit %d, %d entry points.", worker.name, POOL, limit, len(listed))
+        waits = [asyncio.create_task(stopping.wait()), *loops]
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task.exception() for task in done if task in loops), None)
+        worker.draining = True
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await _drain(worker, nursery, hurry)
+    await nursery.close()
+    if failed is not None:
+        _log.error("Worker stopped by an unexpected error.", exc_info=failed)
+        return 3
+    return 0
+
+
+async def _submit(worker: QuellWorker) -> None:
+    while True:
+        worker.wake.clear()
+        await _tried(worker.get_and_submit_flow_runs)
+        await _tried(worker.cancel_requested)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker.wake.wait(), POLL_SECONDS)
+
+
+async def _listen(worker: QuellWorker) -> None:
+    """Wake the submitter on every scheduled or cancelling run; any loss of the stream is repaired, the poll covers it."""
+    wanted = EventFilter(event=EventNameFilter(prefix=["prefect.flow-run."]))
+    while True:
+        try:
+            async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+                worker.wake.set()
+                async for event in events:
+                    if event.resource.get("prefect.state-type") in ("SCHEDULED", "CANCELLING"):
+                        worker.wake.set()
+        except Exception as error:  # noqa: BLE001  the subscriber raises bare Exception when it cannot authenticate
+            _log.warning("Event stream lost (%s); polling every %.0f s meanwhile.", error, POLL_SECONDS)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await _tried(duty)
+
+
+async def _tried(duty: Callable[[], Awaitable[object]]) -> None:
+    """One attempt; a server that is away or busy is met again at the next turn."""
+    try:
+        await duty()
+    except CONNECTION_ERRORS as error:
+        _log.warning("Prefect did not answer (%s: %s); trying again.", type(error).__name__, error)
+
+
+async def _drain(worker: QuellWorker, nursery: NurseryDoor, hurry: asyncio.Event) -> None:
+    """Let running children finish for a while, then TERM them: Prefect's engine in the child reports the crash itself."""
+    if nursery.running():
+        _log.info("Stopping; waiting up to %.0f s for %d running.", DRAIN_GRACE_SECONDS, len(nursery.running()))
+        quiet = asyncio.gather(*(asyncio.shield(child.ended) for child in nursery.running()))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([quiet, hurried], timeout=DRAIN_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        await asyncio.gather(*(nursery.end(child, signal.SIGTERM, TERM_GRACE_SECONDS) for child in nursery.running()))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TERM_GRACE_SECONDS):
+            while worker.limiter.borrowed_tokens:
+                await asyncio.sleep(0.05)

@@ -1,0 +1,178 @@
+"""The right to one effect, and the port through which it is verified and consumed.
+
+A `Grant` is only a pointer: it names what it rests on. The connector base fetches the facts through the `Authority`
+port and checks them with `check_grant`; nobody's word counts, not even the engine's.
+
+Rules of `check_grant`, in order:
+1. The grant is for exactly this act: action digest, incident, purpose.
+2. The incident is open, and a drill's act aims at a practice system only.
+3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
+4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
+5. Either a pre-authorisation of the active policy covers the act, or the request that the grant names stands granted now.
+6. It has not expired, and its effect has not been consumed for another grant.
+"""
+
+from typing import Protocol
+
+from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
+from runbooks.domain.incident import Incident, IncidentId, Name
+from runbooks.domain.instants import Instant
+from runbooks.domain.value import Digest, Value
+
+
+class Grant(Value):
+    """A pointer to the right to do one act once."""
+
+    incident: IncidentId
+    purpose: Purpose
+    action: Digest
+    effect_key: str
+    """Key of the effect that it is for; doing and undoing have different keys."""
+    manifest: Digest | None
+    waiver: Digest | None = None
+    request: Digest | None = None
+    preauthorisation: Name | None = None
+    configuration: Digest
+    expires_at: Instant
+
+
+class GrantFacts(Value):
+    """What ledger, vault and active configuration say about a grant, read at the moment of use."""
+
+    incident: Incident
+    open: bool
+    sealed: Digest | None
+    waiver: Digest | None
+    active: Digest
+    configuration: Configuration
+    request: ApprovalRequest | None
+    verdict: RequestVerdict | None
+    consumed_by: Digest | None
+    """Digest of the grant that consumed this effect key before, if any."""
+    now: Instant
+
+
+class GrantVerdict(Value):
+    """Whether the grant covers the act, and every reason why not."""
+
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+class Claim(Value):
+    """The consumption of a grant: one effect, one holder, a fencing number that only grows, a lease that ends."""
+
+    effect_key: str
+    grant: Digest
+    holder: str
+    fence: int
+    lease_until: Instant
+    resumed: bool
+    """An earlier holder claimed the same effect and left no outcome: read back before acting."""
+
+
+class Authority(Protocol):
+    """What the connector base needs of the record. Implemented on the ledger, injected from tasks/containment."""
+
+    def facts(self, grant: Grant, action: ContainmentAction) -> GrantFacts:
+        """What the record says now."""
+
+    def claim(self, grant: Grant, action: ContainmentAction) -> Claim:
+        """Consume the grant for this effect key; ClaimHeldError when another worker is at it."""
+
+    def outcome(self, effect_key: str) -> Receipt | None:
+        """The receipt of this effect if it was done already."""
+
+    def before(self, effect_key: str) -> Snapshot | None:
+        """The photograph taken before this effect, if one was."""
+
+    def photographed(self, claim: Claim, action: ContainmentAction, snapshot: Snapshot) -> Digest:
+        """Store the before-state and record it, before anything is sent; returns its digest."""
+
+    def still_held(self, claim: Claim) -> bool:
+        """Whether this claim is the newest and its lease runs: asked right before sending."""
+
+    def sending(self, claim: Claim, action: ContainmentAction) -> None:
+        """Record that the effect is about to be sent."""
+
+    def refused(self, grant: Grant, action: ContainmentAction, reasons: tuple[str, ...]) -> None:
+        """Record an effect that was asked for without the right to it."""
+
+    def now(self) -> Instant:
+        """The time."""
+
+
+def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> GrantVerdict:
+    """Whether the facts give the right to do this act now, by the rules at the head of this file."""
+    reasons: list[str] = []
+    # 1
+    if grant.action != action.digest():
+        reasons.append(f"the grant is for the act {grant.action}, this is {action.digest()}: a parameter was changed")
+    if grant.incident != action.incident or facts.incident.id != action.incident:
+        reasons.append(f"the grant is for {grant.incident}, the act is of {action.incident}")
+    # 2
+    system = facts.configuration.systems.get(action.system)
+    if not facts.open:
+        reasons.append(f"{action.incident} is closed")
+    if system is None:
+        reasons.append(f"the system {action.system} is not in the active inventory")
+    elif facts.incident.drill and not system.practice:
+        reasons.append(f"{action.incident} is a drill and {action.system} is not marked practice")
+    if action.drill != facts.incident.drill:
+        reasons.append("the drill mark of the act and of the incident differ")
+    # 3
+    if grant.manifest is not None:
+        if grant.manifest != facts.sealed:
+            reasons.append(f"the grant names the seal {grant.manifest}, sealed is {facts.sealed}")
+    elif grant.waiver is None or grant.waiver != facts.waiver:
+        reasons.append("no evidence is sealed, and no waiver of a proven person is recorded")
+    # 4, 5
+    if grant.preauthorisation is not None:
+        reasons += _check_preauthorised(grant, action, facts)
+    elif grant.request is None:
+        reasons.append("the grant names neither a request nor a pre-authorisation")
+    else:
+        reasons += _check_request(grant, facts)
+    # 6
+    if facts.now > grant.expires_at:
+        reasons.append(f"the grant expired at {grant.expires_at}, it is {facts.now}")
+    if facts.consumed_by is not None and facts.consumed_by != grant.digest():
+        reasons.append(f"the effect was consumed under another grant {facts.consumed_by}")
+    return GrantVerdict(valid=not reasons, reasons=tuple(reasons))
+
+
+def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    if grant.purpose is not Purpose.CONTAIN:
+        return ["a pre-authorisation never covers undoing"]
+    if grant.configuration != facts.active:
+        return [f"the grant rests on configuration {grant.configuration}, active is {facts.active}"]
+    rule = facts.configuration.preauthorisation_for(
+        archetype=facts.incident.archetype,
+        verb=action.verb,
+        reversibility=action.reversibility,
+        severity=facts.incident.severity.severity,
+        system=action.system,
+    )
+    if rule is None or rule.id != grant.preauthorisation:
+        return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]
+    return []
+
+
+def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:
+    request, verdict = facts.request, facts.verdict
+    if request is None or verdict is None:
+        return [f"the request {grant.request} is not in the ledger"]
+    reasons = []
+    if request.digest() != grant.request:
+        reasons.append("the request in the vault is not the one that was granted")
+    if request.action != grant.action or request.incident != grant.incident or request.purpose is not grant.purpose:
+        reasons.append("the request was for another act")
+    if request.manifest != grant.manifest or request.waiver != grant.waiver:
+        reasons.append("the request rests on other evidence than the grant")
+    if request.configuration != grant.configuration:
+        reasons.append("the request was asked under another configuration than the grant names")
+    if verdict.standing is not Standing.GRANTED:
+        reasons.append(f"the request stands {verdict.standing}: {verdict.because}")
+    return reasons

@@ -1,0 +1,87 @@
+"""From runbook, inventory and policy to the plan: exact acts, in order, each with what a person must know.
+
+Rules, in order:
+1. An unknown system: nothing is planned, and the plan says so. Evidence is kept all the same.
+2. A drill plans only against systems marked practice.
+3. Each runbook step takes the system's controls with its verb and one of its tags.
+4. The class is the control's, never lower than the verb's own.
+5. The reversible form comes first: R1 before R2 before R3; within a class the runbook's order holds.
+6. Pre-authorised is what the step allows and the active policy covers, never R2 or R3.
+7. What the runbook asks for and the inventory lacks is refused by name, so that a gap is seen before it hurts.
+"""
+
+from runbooks.domain.configuration import Configuration, Control, System
+from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Plan, Reversibility
+from runbooks.domain.incident import Incident
+from runbooks.domain.runbook import ContainmentStep, Runbook, When
+from runbooks.domain.value import Digest
+
+
+def _action(incident: Incident, control: Control, step: ContainmentStep) -> ContainmentAction:
+    least = VERB_REVERSIBILITY.get(control.verb)
+    stated = control.reversibility or least
+    if stated is None:
+        stated = Reversibility.R3
+    if least is not None and stated.rank < least.rank:
+        stated = least
+    return ContainmentAction(
+        id=control.name, incident=incident.id, system=incident.system, verb=control.verb, connector=control.connector,
+        target=control.target, desired=control.desired, reversibility=stated, title=control.title, why=step.why,
+        blast_radius=control.blast_radius, undo=control.undo, probes=control.probes, lag_seconds=control.lag_seconds,
+        deadline_seconds=control.deadline_seconds, drill=incident.drill,
+    )  # fmt: skip
+
+
+def _matching(system: System, step: ContainmentStep) -> list[Control]:
+    return [c for c in system.controls if c.verb is step.verb and (not step.tags or set(step.tags) & set(c.tags))]
+
+
+def make_plan(
+    incident: Incident,
+    runbook: Runbook,
+    configuration: Configuration,
+    *,
+    manifest: Digest | None,
+    waiver: Digest | None = None,
+) -> Plan:
+    """The plan for this incident under this configuration, by the rules at the head of this file.
+
+    It rests on the sealed `manifest`; only under a recorded `waiver` may that be None.
+    """
+    refused: list[str] = []
+    found: list[tuple[ContainmentAction, ContainmentStep]] = []
+    system = configuration.systems.get(incident.system)
+    if system is None:  # 1
+        refused.append(
+            f"the inventory does not know the system {incident.system}; policy: {configuration.policy.unknown_system}"
+        )
+    elif incident.drill and not system.practice:  # 2
+        refused.append(f"this is a drill and {incident.system} is not marked practice")
+    elif not incident.near_miss:
+        for step in runbook.containment:  # 3, 4
+            controls = _matching(system, step)
+            found += [(_action(incident, control, step), step) for control in controls]
+            if not controls:  # 7
+                named = f" tagged {', '.join(step.tags)}" if step.tags else ""
+                refused.append(f"{incident.system} has no control for {step.verb.shown}{named}")
+    found.sort(key=lambda pair: pair[0].reversibility.rank)  # 5
+    seen: dict[str, tuple[ContainmentAction, ContainmentStep]] = {}
+    for action, step in found:
+        seen.setdefault(action.id, (action, step))
+    preauthorised = tuple(  # 6
+        action.id
+        for action, step in seen.values()
+        if step.when is When.AT_ONCE_IF_PREAUTHORISED
+        and configuration.preauthorisation_for(
+            archetype=incident.archetype,
+            verb=action.verb,
+            reversibility=action.reversibility,
+            severity=incident.severity.severity,
+            system=incident.system,
+        )
+        is not None
+    )
+    return Plan(
+        incident=incident.id, manifest=manifest, waiver=waiver, configuration=configuration.digest(), runbook=runbook.digest(),
+        actions=tuple(action for action, _ in seen.values()), preauthorised=preauthorised, refused=tuple(refused),
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""The one base of every noun, and the one canonical form that digests are taken over.
+
+Canonical form is RFC 8785 (JSON Canonicalization Scheme) for a narrow profile: objects with string keys, arrays,
+strings, booleans, null and integers below 2**53. Floats are refused: two programs print them differently, so a number
+that has a fraction travels as text. Inside this profile the standard library's encoder and RFC 8785 give the same
+bytes; a test compares the two on generated values.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""`sha256:` and 64 hexadecimal digits."""
+
+Json = Any
+"""What `canonical` accepts: the JSON profile described above. Checked at run time, at the one place that matters."""
+
+_LARGEST = 2**53 - 1
+
+
+class NotCanonicalError(ValueError):
+    """The value is outside the profile: a float, a key that is no text, an integer of 2**53 or more, a lone surrogate."""
+
+
+def _check(value: Json, where: str) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise NotCanonicalError(f"{where}: text with a lone surrogate has no UTF-8 form")
+        return
+    if isinstance(value, int):
+        if abs(value) > _LARGEST:
+            raise NotCanonicalError(f"{where}: integer {value} is beyond 2**53 - 1; carry it as text")
+        return
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise NotCanonicalError(f"{where}: key {key!r} is not text")
+            if not key.isascii():
+                raise NotCanonicalError(f"{where}: key {key!r} is not ASCII; sorting would differ between languages")
+            _check(inner, f"{where}.{key}")
+        return
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        for position, inner in enumerate(value):
+            _check(inner, f"{where}[{position}]")
+        return
+    raise NotCanonicalError(f"{where}: {type(value).__name__} has no canonical form; use text, integer, list or object")
+
+
+def canonical(value: Json) -> bytes:
+    """The canonical UTF-8 bytes of a JSON value; raises `NotCanonicalError` outside the profile."""
+    _check(value, "value")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_of(data: bytes) -> Digest:
+    """SHA-256 of the bytes as they are, in the form `sha256:…`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def short(digest: str) -> str:
+    """The first twelve hexadecimal digits, for a person's eyes; never for comparison."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+class Value(BaseModel):
+    """A frozen noun: equal by content, refuses unknown fields, has one canonical form and one digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Json]:
+        """Plain JSON data, as stored and as signed."""
+        return self.model_dump(mode="json")
+
+    def canonical(self) -> bytes:
+        """Canonical bytes of the whole value."""
+        return canonical(self.as_json())
+
+    def digest(self) -> Digest:
+        """Digest of the canonical bytes."""
+        return digest_of(self.canonical())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The value whose canonical or plain JSON these bytes are; pydantic raises on anything else."""
+        return cls.model_validate_json(data)

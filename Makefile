@@ -10,15 +10,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ROOMS = $(wildcard flows tasks runbooks examples tests)
 QUICK = $(wildcard tests/house tests/domain tests/contracts tests/steps)
 
-# A stamp is named by what it was made from, so a set-up is redone when, and only when, that changed.
-LOCKED := .venv/locked-$(shell cksum < requirements.lock | cut -d ' ' -f 1)
-READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
+# Two locks: requirements.lock is what quell and a drill need; requirements-dev.lock is all of that and what tests need.
+# A stamp is named by the digest of what it was made from, so a set-up is redone when, and only when, that changed.
+digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+RUN := .venv/run-$(call digest,requirements.lock pyproject.toml)
+DEV := .venv/dev-$(call digest,requirements-dev.lock pyproject.toml)
 
 .PHONY: drill test fast check lint format soak bench lock setup clean need
 
-drill: setup
+drill: $(RUN)
 	$(BIN)/quell drill prompt_injection
 
+# First all that needs no server of Prefect's, on all cores; then the rest, one by one. An empty second part is a failure too.
 test: need setup
 	$(BIN)/pytest -n auto -m "not engine and not browser"
 	$(BIN)/pytest -m "engine or browser"
@@ -43,25 +46,30 @@ bench: setup
 	$(BIN)/python -m tests.bench
 
 # The newest versions that fit pyproject.toml, for every Python >= 3.11, on Linux and macOS. Read the difference before you commit it.
+COMPILE = env -u UV_FIND_LINKS $(BIN)/uv --no-config --quiet pip compile pyproject.toml --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 lock: setup
-	env -u UV_FIND_LINKS $(BIN)/uv --no-config --quiet pip compile pyproject.toml --all-extras --upgrade --output-file requirements.lock \
-		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+	$(COMPILE) --extra practice --extra fast --extra build --output-file requirements.lock
+	$(COMPILE) --all-extras --constraint requirements.lock --output-file requirements-dev.lock
 
-setup: $(READY)
+setup: $(DEV)
 
-$(READY): $(LOCKED)
-	$(PIP) install --no-deps --no-build-isolation --editable .
-	@rm -f .venv/ready-*
+# What is there for developing is enough for a drill.
+$(RUN):
+	@$(MAKE) --no-print-directory install LOCK=requirements.lock
 	@touch $@
+$(DEV):
+	@$(MAKE) --no-print-directory install LOCK=requirements-dev.lock
+	@rm -f .venv/run-* .venv/dev-*
+	@touch $@ $(RUN)
 
-$(LOCKED):
+.PHONY: install
+install:
 	@test -n "$(PYTHON)" || { echo "quell needs Python 3.11 or newer, and found none. Name one: make PYTHON=/path/to/python3"; exit 1; }
-	@PYTHON=$(PYTHON) .ci/need venv
-	@echo "setting up .venv from requirements.lock (about a minute, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install --require-hashes --no-deps --requirement requirements.lock
-	@rm -f .venv/locked-* .venv/ready-*
-	@touch $@
+	@test -x $(BIN)/python -a -x $(BIN)/pip || { rm -rf .venv && PYTHON=$(PYTHON) .ci/need venv && $(PYTHON) -m venv .venv; }
+	@echo "setting up .venv from $(LOCK) (about a minute, once)"
+	$(PIP) install --require-hashes --no-deps --no-compile --requirement $(LOCK)
+	$(PIP) install --no-deps --no-build-isolation --editable .
 
 need:
 	@.ci/need chromium postgresql ssh-keygen openssl

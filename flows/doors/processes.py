@@ -8,7 +8,9 @@ This file is also that launcher: it is run by path, so it imports only the stand
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -77,7 +79,7 @@ def start_child(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     linux = sys.platform.startswith("linux")
-    watch, held = (-1, -1) if linux else os.pipe()
+    watch, _held = (-1, -1) if linux else os.pipe()
     fds = [*pass_fds] if linux else [*pass_fds, watch]
     launcher = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(os.getpid()), str(watch), *argv]
     with log.open("ab", buffering=0) as sink:
@@ -86,7 +88,7 @@ def start_child(
             start_new_session=True, pass_fds=fds,
         )  # fmt: skip
     if not linux:
-        os.close(watch)  # `held` stays open for as long as we live: its closing is the signal
+        os.close(watch)  # `_held` stays open for as long as we live: its closing is the signal
     return Child(name, popen.pid, start_mark(popen.pid), log, popen)
 
 
@@ -121,8 +123,6 @@ def stop_process(pid: int, started: str, *, grace_seconds: float = TERM_GRACE_SE
 def die_with_parent(parent: int) -> None:
     """From now on the kernel kills this process when its parent ends. Only on Linux; elsewhere it does nothing."""
     if sys.platform.startswith("linux"):
-        import ctypes
-
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)  # it died before we asked
@@ -131,13 +131,11 @@ def die_with_parent(parent: int) -> None:
 def _launch(parent: int, watch: int, argv: list[str]) -> int:
     if watch < 0:
         die_with_parent(parent)
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606
     child = os.fork()
     if child == 0:
         os.close(watch)
-        os.execvp(argv[0], argv)
-    import select
-
+        os.execvp(argv[0], argv)  # noqa: S606
     signal.signal(signal.SIGTERM, lambda number, _frame: os.kill(child, number))
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -11,6 +11,7 @@ Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERR
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -25,6 +26,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
+
+from prefect.context import SyncClientContext
+from prefect.engine import handle_engine_signals
+from prefect.exceptions import Abort
+from prefect.flow_engine import load_flow_run, run_flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.doors.processes import die_with_parent, start_mark
 
@@ -149,13 +156,6 @@ def _warm() -> None:
 
 def run_child(job: dict[str, Any]) -> NoReturn:
     """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
-    import asyncio
-
-    from prefect.context import SyncClientContext
-    from prefect.engine import handle_engine_signals
-    from prefect.exceptions import Abort
-    from prefect.flow_engine import load_flow_run, run_flow
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     def cancelled(*_: object) -> None:
         raise Abort("The flow run was cancelled.")

@@ -7,9 +7,12 @@ process worker too. It wakes on the server's event stream, with a poll every two
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,12 +25,11 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import Flow, FlowRun, StateType, WorkPool
-from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import InfrastructureNotFound, PrefectException
-from prefect.states import Cancelled, Crashed, Failed, Scheduled
+from prefect.client.schemas.objects import Flow, FlowRun, StateType
+from prefect.client.schemas.responses import DeploymentResponse, OrchestrationResult, SetStateStatus
+from prefect.exceptions import InfrastructureNotFound, ObjectNotFound, PrefectException
+from prefect.states import Cancelled, Crashed, Failed, Pending
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
-from pydantic import PrivateAttr
 
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
 from flows.doors.nursery import NurseryDoor, Run
@@ -38,27 +40,9 @@ CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 
+_log = logging.getLogger("quell.worker")
+
 OnRefused = Callable[[UUID, str], None]
-
-
-class QuellConfiguration(BaseJobConfiguration):
-    """No knobs: job variables are refused. It only remembers what the run claims to be."""
-
-    _deployment: DeploymentResponse | None = PrivateAttr(default=None)
-    _flow: Flow | None = PrivateAttr(default=None)
-
-    def prepare_for_flow_run(
-        self,
-        flow_run: FlowRun,
-        deployment: DeploymentResponse | None = None,
-        flow: Flow | None = None,
-        work_pool: WorkPool | None = None,
-        worker_name: str | None = None,
-        worker_id: UUID | None = None,
-    ) -> None:
-        """Prefect calls this before `run`, with what it has just read from the server."""
-        super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
-        self._deployment, self._flow = deployment, flow
 
 
 class QuellResult(BaseWorkerResult):
@@ -66,32 +50,46 @@ class QuellResult(BaseWorkerResult):
 
 
 def refusal(
-    flow_run: FlowRun, deployment: DeploymentResponse | None, flow: Flow | None,
-    listed: tuple[Listed, ...], flow_names: dict[str, str],
-) -> str:  # fmt: skip
+    flow_run: FlowRun,
+    deployment: DeploymentResponse | None,
+    flow: Flow | None,
+    listed: tuple[Listed, ...],
+    flow_names: Mapping[str, str],
+) -> str:
     """Why this run must not start here, or ''. Whoever can write to the Prefect API can create any deployment."""
     if deployment is None or flow is None:
         return "it belongs to no deployment; this worker starts only what its prefect.yaml lists"
-    entrypoint = deployment.entrypoint or ""
-    match = [one for one in listed if (one.name, one.entrypoint) == (deployment.name, entrypoint)]
+    return next(_objections(flow_run, deployment, flow, listed, flow_names), "")
+
+
+def _objections(
+    flow_run: FlowRun,
+    deployment: DeploymentResponse,
+    flow: Flow,
+    listed: tuple[Listed, ...],
+    flow_names: Mapping[str, str],
+) -> Iterator[str]:
+    entrypoint, name, pool = deployment.entrypoint or "", deployment.name, deployment.work_pool_name
+    match = [one for one in listed if (one.name, one.entrypoint) == (name, entrypoint)]
+    here = flow_names.get(entrypoint)
     if not match:
-        return f"deployment {deployment.name!r} with entry point {entrypoint!r} is not listed in this checkout's prefect.yaml"
-    if deployment.work_pool_name != match[0].pool:
-        return f"deployment {deployment.name!r} is listed for pool {match[0].pool!r}, not {deployment.work_pool_name!r}"
-    if deployment.flow_id != flow_run.flow_id or flow.name != flow_names.get(entrypoint):
-        return f"flow {flow.name!r} is not what {entrypoint!r} is here ({flow_names.get(entrypoint)!r})"
+        yield f"deployment {name!r} with entry point {entrypoint!r} is not listed in this checkout's prefect.yaml"
+    elif pool != match[0].pool:
+        yield f"deployment {name!r} is listed for pool {match[0].pool!r}, not {pool!r}"
+    elif here is None:
+        yield f"the module of {entrypoint!r} does not import here; see the worker's log"
+    if deployment.flow_id != flow_run.flow_id or flow.name != here:
+        yield f"flow {flow.name!r} is not what {entrypoint!r} is here ({here!r})"
     if flow_run.job_variables or deployment.job_variables:
-        return "it brings job variables; this worker takes none"
+        yield "it brings job variables; this worker takes none"
     if deployment.pull_steps or deployment.storage_document_id:
-        return "it brings pull steps or storage; this worker runs only the code of this checkout"
-    return ""
+        yield "it brings pull steps or storage; this worker runs only the code of this checkout"
 
 
-class QuellWorker(BaseWorker[QuellConfiguration, BaseVariables, QuellResult]):
+class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
     """See the module. `listed` is read once: a changed prefect.yaml needs a restart, as changed code does."""
 
     type = "quell"
-    job_configuration = QuellConfiguration
     _description = "Starts quell's listed runbooks from a warm process; refuses everything else."
 
     def __init__(
@@ -100,6 +98,8 @@ class QuellWorker(BaseWorker[QuellConfiguration, BaseVariables, QuellResult]):
         super().__init__(
             work_pool_name=POOL, name=name, limit=limit, prefetch_seconds=0.0, base_job_template=CLOSED_TEMPLATE
         )
+        self._room = limit
+        self.claimed: dict[UUID, asyncio.Task[None]] = {}
         self._listed = listed
         self._nursery = nursery
         self._on_refused = on_refused
@@ -107,37 +107,77 @@ class QuellWorker(BaseWorker[QuellConfiguration, BaseVariables, QuellResult]):
         self._cancelling: set[UUID] = set()
         self.draining = False
 
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Take what is due, as far as there is room. Replaces Prefect's own pipeline, which makes twice the calls."""
+        due = await self.client.get_scheduled_flow_runs_for_work_pool(
+            work_pool_name=POOL, scheduled_before=datetime.now(UTC)
+        )
+        taken = []
+        for flow_run in (response.flow_run for response in due):
+            if self.draining or len(self.claimed) >= self._room:
+                break
+            if flow_run.id not in self.claimed:
+                self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run))
+                taken.append(flow_run)
+        return taken
+
+    async def _take(self, flow_run: FlowRun) -> None:
+        """From Scheduled to the end of the child's process."""
+        try:
+            reason, module, attribute = await self._examined(flow_run)
+            if reason:
+                await self._refuse(flow_run, reason)
+                return
+            answer: OrchestrationResult[Any] = await self.client.set_flow_run_state(flow_run.id, Pending())
+            if answer.status is not SetStateStatus.ACCEPT:
+                _log.info("Flow run %s not taken: Prefect answered %s.", flow_run.id, answer.status.value)
+                return
+            await self._run(flow_run, Run(flow_run.id, module, attribute, self._environment_of(flow_run)))
+        except CONNECTION_ERRORS as error:
+            _log.warning("Lost touch with flow run %s (%s: %s).", flow_run.id, type(error).__name__, error)
+        except Exception:  # noqa: BLE001  whatever it was, this run must not stay Pending for ever
+            _log.exception("Could not start flow run %s.", flow_run.id)
+            await self._crashed(flow_run.id, "quell's worker could not start this run; see its log.")
+        finally:
+            del self.claimed[flow_run.id]
+            self.wake.set()
+
+    async def _examined(self, flow_run: FlowRun) -> tuple[str, str, str]:
+        """(reason to refuse or '', module, attribute), from what the server says now."""
+        if flow_run.deployment_id is None:
+            return refusal(flow_run, None, None, self._listed, {}), "", ""
+        try:
+            deployment, flow = await asyncio.gather(
+                self.client.read_deployment(flow_run.deployment_id), self.client.read_flow(flow_run.flow_id)
+            )
+        except ObjectNotFound:
+            return refusal(flow_run, None, None, self._listed, {}), "", ""
+        module, _, attribute = (deployment.entrypoint or "").rpartition(".")
+        return refusal(flow_run, deployment, flow, self._listed, self._nursery.flow_names), module, attribute
+
     async def run(
         self,
         flow_run: FlowRun,
-        configuration: QuellConfiguration,
+        configuration: BaseJobConfiguration,  # noqa: ARG002  there are no knobs
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> QuellResult:
-        """Start one run in a fresh child and wait for its end. Called by the base class after it set Pending."""
-        deployment = configuration._deployment  # noqa: SLF001  both classes are ours
-        reason = refusal(flow_run, deployment, configuration._flow, self._listed, self._nursery.flow_names)  # noqa: SLF001
-        if reason or deployment is None or self.draining:
-            if reason:
-                await self._refuse(flow_run, reason)
-            else:
-                await self.client.set_flow_run_state(flow_run.id, Scheduled(), force=True)  # for the next worker
-            if task_status is not None:
-                task_status.started("refused")
-            return QuellResult(identifier="refused", status_code=0)
-        module, _, attribute = str(deployment.entrypoint).rpartition(".")
-        child = await self._nursery.start(Run(flow_run.id, module, attribute, self._environment_of(flow_run)))
-        identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
+        """Prefect's contract for workers; our own pipeline above examines first and does not come through here."""
+        reason, module, attribute = await self._examined(flow_run)
         if task_status is not None:
-            task_status.started(identity)  # the base class stores it as the run's infrastructure_pid
+            task_status.started("quell")
+        if reason:
+            await self._refuse(flow_run, reason)
+        else:
+            await self._run(flow_run, Run(flow_run.id, module, attribute, self._environment_of(flow_run)))
+        return QuellResult(identifier=str(flow_run.id), status_code=0)  # crashes are reported already, once
+
+    async def _run(self, flow_run: FlowRun, run: Run) -> None:
+        child = await self._nursery.start(run)
+        identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
+        named = asyncio.create_task(self.client.update_flow_run(flow_run.id, infrastructure_pid=identity))
         code = await child.ended
-        try:
-            await self._conclude(flow_run, identity, code)
-        except CONNECTION_ERRORS as error:
-            self._logger.warning(
-                "Could not settle flow run %s: %s. The next start of a worker will.", flow_run.id, error
-            )
-        asyncio.get_running_loop().call_soon(self.wake.set)  # our slot is free by then
-        return QuellResult(identifier=identity, status_code=0)
+        await asyncio.gather(named, return_exceptions=True)
+        await self._conclude(flow_run, identity, code)
 
     def _environment_of(self, flow_run: FlowRun) -> dict[str, str]:
         return {
@@ -158,28 +198,31 @@ class QuellWorker(BaseWorker[QuellConfiguration, BaseVariables, QuellResult]):
         if now.state.type is StateType.CANCELLING or flow_run.id in self._cancelling:
             await self._cancelled(flow_run.id)
         elif code != 0:
-            await self._crashed(flow_run, identity, f"The flow run's process ended with {_how(code)}.")
+            await self._crashed(flow_run.id, f"The flow run's process ended with {_how(code)}.")
         elif now.infrastructure_pid == identity:
-            await self._crashed(flow_run, identity, "The flow run's process ended without reporting an outcome.")
+            await self._crashed(flow_run.id, "The flow run's process ended without reporting an outcome.")
 
     async def _refuse(self, flow_run: FlowRun, reason: str) -> None:
         message = f"Refused: {reason}."
-        self._logger.error("Flow run %s %s", flow_run.id, message)
+        _log.error("Flow run %s %s", flow_run.id, message)
         await self.client.set_flow_run_state(flow_run.id, Failed(name="Refused", message=message), force=True)
         try:
             self._on_refused(flow_run.id, reason)
-        except Exception:
-            self._logger.exception("Could not record the refusal of flow run %s.", flow_run.id)
+        except Exception:  # noqa: BLE001  the refusal itself stands
+            _log.exception("Could not record the refusal of flow run %s.", flow_run.id)
 
-    async def _crashed(self, flow_run: FlowRun, identity: str, message: str) -> None:
-        self._logger.error("Flow run %s crashed (%s): %s", flow_run.id, identity, message)
-        await self.client.set_flow_run_state(flow_run.id, Crashed(message=message))
+    async def _crashed(self, flow_run_id: UUID, message: str) -> None:
+        _log.error("Flow run %s crashed: %s", flow_run_id, message)
+        await self.client.set_flow_run_state(flow_run_id, Crashed(message=message))
 
     async def _cancelled(self, flow_run_id: UUID) -> None:
         await self.client.set_flow_run_state(flow_run_id, Cancelled(message="Cancelled by quell's worker."), force=True)
 
     async def kill_infrastructure(
-        self, infrastructure_pid: str, configuration: QuellConfiguration, grace_seconds: int = 30
+        self,
+        infrastructure_pid: str,
+        configuration: BaseJobConfiguration,
+        grace_seconds: int = 30,  # noqa: ARG002
     ) -> None:
         """Prefect's base class asks this for a cancelled run that had not begun yet."""
         child = self._nursery.by_pid(_pid_of(infrastructure_pid))
@@ -191,20 +234,23 @@ class QuellWorker(BaseWorker[QuellConfiguration, BaseVariables, QuellResult]):
         """Stop the children whose runs are to be cancelled; close cancellations and crashes that nobody else will."""
         for flow_run in await self._runs_of_pool(StateType.CANCELLING):
             child = self._nursery.by_run(flow_run.id)
-            if flow_run.id in self._cancelling:
+            if flow_run.id in self._cancelling or (child is None and flow_run.id in self.claimed):
                 continue
             if child is not None:
                 self._cancelling.add(flow_run.id)
                 task = asyncio.create_task(self._nursery.end(child, CANCEL_SIGNAL, CANCEL_GRACE_SECONDS))
-                task.add_done_callback(lambda _, run_id=flow_run.id: self._cancelling.discard(run_id))
+                task.add_done_callback(partial(self._no_longer_cancelling, flow_run.id))
             elif _gone(flow_run.infrastructure_pid):
                 await self._cancelled(flow_run.id)
+
+    def _no_longer_cancelling(self, flow_run_id: UUID, _: asyncio.Task[None]) -> None:
+        self._cancelling.discard(flow_run_id)
 
     async def settle_orphans(self) -> None:
         """Runs of an earlier worker on this machine that was killed with its children: they are not running."""
         for flow_run in await self._runs_of_pool(StateType.RUNNING, StateType.PENDING):
-            if self._nursery.by_run(flow_run.id) is None and _gone(flow_run.infrastructure_pid):
-                await self._crashed(flow_run, "orphan", "The flow run's process had gone, with its worker.")
+            if flow_run.id not in self.claimed and _gone(flow_run.infrastructure_pid):
+                await self._crashed(flow_run.id, "The flow run's process had gone, with its worker.")
 
     async def _runs_of_pool(self, *types: StateType) -> list[FlowRun]:
         return await self.client.read_flow_runs(

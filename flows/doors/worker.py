@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from uuid import UUID
 
@@ -41,16 +42,12 @@ def run_worker(
     environment = engine_environment(home) | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     os.environ.update(environment)
     if "prefect" in sys.modules:
-        from prefect.context import refresh_global_settings_context
-
-        refresh_global_settings_context()
+        import_module("prefect.context").refresh_global_settings_context()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     wait_healthy(home)
-    from flows.doors.worker_loops import work
-
-    return asyncio.run(
-        work(
+    result: int = asyncio.run(
+        import_module("flows.doors.worker_loops").work(
             checkout=prefect_file.parent,
             prefect_file=prefect_file,
             log=home / "logs" / "runs.log",
@@ -61,3 +58,4 @@ def run_worker(
             name=name or f"quell {socket.gethostname()} {os.getpid()}",
         )
     )
+    return result

@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -105,14 +106,14 @@ async def _tried(duty: Callable[[], Awaitable[object]]) -> None:
 
 async def _drain(worker: QuellWorker, nursery: NurseryDoor, hurry: asyncio.Event) -> None:
     """Let running children finish for a while, then TERM them: Prefect's engine in the child reports the crash itself."""
-    if nursery.running():
-        _log.info("Stopping; waiting up to %.0f s for %d running.", DRAIN_GRACE_SECONDS, len(nursery.running()))
-        quiet = asyncio.gather(*(asyncio.shield(child.ended) for child in nursery.running()))
+    if worker.claimed:
+        _log.info("Stopping; waiting up to %.0f s for %d running.", DRAIN_GRACE_SECONDS, len(worker.claimed))
+        quiet = asyncio.create_task(asyncio.wait(list(worker.claimed.values())))
         hurried = asyncio.create_task(hurry.wait())
-        await asyncio.wait([quiet, hurried], timeout=DRAIN_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
+        waits: list[asyncio.Task[Any]] = [quiet, hurried]
+        await asyncio.wait(waits, timeout=DRAIN_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
         await asyncio.gather(*(nursery.end(child, signal.SIGTERM, TERM_GRACE_SECONDS) for child in nursery.running()))
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(TERM_GRACE_SECONDS):
-            while worker.limiter.borrowed_tokens:
-                await asyncio.sleep(0.05)
+    if worker.claimed:  # their last words to Prefect
+        await asyncio.wait(list(worker.claimed.values()), timeout=TERM_GRACE_SECONDS)

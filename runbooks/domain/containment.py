@@ -104,6 +104,11 @@ class ContainmentAction(Value):
         return "effect/" + digest_of(canonical(meaning)).removeprefix("sha256:")[:32]
 
     @property
+    def undo_key(self) -> str:
+        """The key of undoing this effect."""
+        return "undo/" + self.effect_key.removeprefix("effect/")
+
+    @property
     def target_key(self) -> str:
         """What is acted upon, whoever acts: two incidents with one target meet here."""
         return f"{self.system}/{self.connector}/{self.verb}/{self.target}"

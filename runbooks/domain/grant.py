@@ -4,7 +4,7 @@ A `Grant` is only a pointer: it names what it rests on. The connector base fetch
 port and checks them with `check_grant`; nobody's word counts, not even the engine's.
 
 Rules of `check_grant`, in order:
-1. The grant is for exactly this act: action digest, incident, purpose.
+1. The grant is for exactly this act: action digest, incident, effect key (doing and undoing have different ones).
 2. The incident is open, and a drill's act aims at a practice system only.
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
@@ -17,6 +17,7 @@ from typing import Protocol
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
+from runbooks.domain.errors import Outcome
 from runbooks.domain.incident import Incident, IncidentId, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.value import Digest, Value
@@ -97,6 +98,12 @@ class Authority(Protocol):
     def sending(self, claim: Claim, action: ContainmentAction) -> None:
         """Record that the effect is about to be sent."""
 
+    def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
+        """Record the receipt of an effect, or of its undoing."""
+
+    def not_done(self, claim: Claim, action: ContainmentAction, outcome: Outcome, reason: str) -> None:
+        """Record that the effect failed, or that nobody knows: the claim stays, a person decides about unknown."""
+
     def refused(self, grant: Grant, action: ContainmentAction, reasons: tuple[str, ...]) -> None:
         """Record an effect that was asked for without the right to it."""
 
@@ -112,6 +119,9 @@ def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> G
         reasons.append(f"the grant is for the act {grant.action}, this is {action.digest()}: a parameter was changed")
     if grant.incident != action.incident or facts.incident.id != action.incident:
         reasons.append(f"the grant is for {grant.incident}, the act is of {action.incident}")
+    expected_key = action.effect_key if grant.purpose is Purpose.CONTAIN else action.undo_key
+    if grant.effect_key != expected_key:
+        reasons.append(f"the grant is for the effect {grant.effect_key}, this is {expected_key}")
     # 2
     system = facts.configuration.systems.get(action.system)
     if not facts.open:

@@ -1,0 +1,93 @@
+"""What every test may rely on: its own empty world, no accidental Prefect server, and no way out of this machine.
+
+1. The caller's own settings (Prefect, quell, cloud, proxies) do not reach a test; homes are fresh temporary folders, one per process.
+2. A Prefect call that finds no server fails at once instead of starting one; tests marked `engine` start their own.
+3. A connection or look-up beyond loopback is refused, and the test that tried fails even if the code swallowed the refusal.
+   (Not seen: what a child process does, and what a C library does by itself, as gRPC and uvloop do.)
+"""
+
+import atexit
+import ipaddress
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FOREIGN = ("PREFECT_", "QUELL_", "AWS_", "OTEL_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+HOME_NAMES = {"localhost", "localhost.localdomain", "", "0.0.0.0", "::"}  # noqa: S104  compared with, never listened on
+
+
+def _own_world() -> None:
+    for name in [name for name in os.environ if name.startswith(FOREIGN) or name in PROXIES]:
+        del os.environ[name]
+    world = Path(tempfile.mkdtemp(prefix="quell-tests-"))
+    atexit.register(shutil.rmtree, world, ignore_errors=True)
+    os.environ |= {
+        "PREFECT_HOME": str(world / "prefect"),
+        "PREFECT_PROFILES_PATH": str(world / "prefect" / "profiles.toml"),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "DO_NOT_TRACK": "1",
+        "QUELL_HOME": str(world / "quell"),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "*",
+    }
+
+
+_own_world()  # before any test module imports Prefect, which reads all this once
+
+
+class OutsideCallError(ConnectionError):
+    """A test tried to leave this machine."""
+
+
+_outside: list[str] = []
+
+
+def _at_home(host: object) -> bool:
+    if host is None:
+        return True
+    name = host.decode() if isinstance(host, bytes) else str(host)
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return name in HOME_NAMES or name == _HOSTNAME
+    return address.is_loopback or address.is_unspecified
+
+
+def _guard(event: str, args: tuple[object, ...]) -> None:
+    if event == "socket.getaddrinfo":
+        host: object = args[0]
+    elif event == "socket.gethostbyname":
+        host = args[0]
+    elif event in {"socket.connect", "socket.sendto"} and isinstance(args[1], tuple):
+        host = args[1][0]
+    else:  # another event, or a Unix socket
+        return
+    if not _at_home(host):
+        _outside.append(f"{event} {host}")
+        raise OutsideCallError(
+            f"a test may reach only this machine's loopback; it tried {event} {host!r}. Give it a far side of its own."
+        )
+
+
+_HOSTNAME = socket.gethostname()
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def outside_calls() -> Iterator[list[str]]:
+    """Attempts to leave this machine; a test that means to see one refused clears the list afterwards."""
+    _outside.clear()
+    yield _outside
+    assert not _outside, f"tried to leave this machine: {_outside}"

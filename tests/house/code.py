@@ -1,0 +1,119 @@
+"""Laws of the code itself: size, no swallowed errors, no code in config, one pen for the ledger, names nobody else owns."""
+
+import ast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.house.tree import Tree
+
+MAX_LINES = 300
+OURS = ("flows", "tasks", "runbooks")
+PEN = "tasks/ledger.py"
+CATCH_ALL = {"Exception", "BaseException"}
+
+# Where any failure at all must be survived: file, how many such handlers, why. Everywhere else an error is named or let through.
+MAY_CATCH_ALL: Mapping[str, tuple[int, str]] = {
+    "flows/doors/warm_worker.py": (
+        2,
+        "a run that cannot be started must be reported, and must not take the worker with it",
+    ),
+    "flows/doors/worker_loops.py": (
+        1,
+        "Prefect's event subscriber raises bare Exception when it cannot authenticate; the poll goes on",
+    ),
+    "flows/doors/standby.py": (
+        1,
+        "one flow file that fails to import, in any way, must not keep the others from starting",
+    ),
+}
+
+
+def no_long_file(tree: Tree) -> list[str]:
+    """No Python file above 300 lines, whoever wrote it and whatever it holds."""
+    counted = {name: len(tree.read(name).splitlines()) for name in tree.python()}
+    return [
+        f"{name}: {lines} lines; at most {MAX_LINES}: split it by what it does"
+        for name, lines in counted.items()
+        if lines > MAX_LINES
+    ]
+
+
+def no_code_in_config(tree: Tree) -> list[str]:
+    """config/ says where; it is data, and never becomes an import."""
+    wrong = [name for name in tree.files if name.startswith("config/") and not name.endswith((".toml", ".md"))]
+    return [f"{name}: config holds TOML data and a README only" for name in wrong]
+
+
+def _catches_all(node: ast.AST) -> bool:
+    if isinstance(node, ast.ExceptHandler):
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        return any(one is None or (isinstance(one, ast.Name) and one.id in CATCH_ALL) for one in caught)
+    if isinstance(node, ast.Call):
+        function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        return function == "suppress" and any(isinstance(one, ast.Name) and one.id in CATCH_ALL for one in node.args)
+    return False
+
+
+def no_swallowing(tree: Tree, listed: Mapping[str, tuple[int, str]] = MAY_CATCH_ALL) -> list[str]:
+    """No bare `except`, `except Exception` or suppress(Exception), save where the list says why and how many."""
+    breaches = []
+    for name in tree.python():
+        lines = [
+            node.lineno
+            for node in ast.walk(tree.parsed(name))
+            if _catches_all(node) and isinstance(node, ast.ExceptHandler | ast.Call)
+        ]
+        allowed, _ = listed.get(name, (0, ""))
+        if len(lines) > allowed:
+            where = ", ".join(map(str, lines))
+            breaches.append(
+                f"{name}: catches everything at line {where}; {allowed} allowed. Name the error, or let it through"
+            )
+        elif len(lines) < allowed:
+            breaches.append(
+                f"{name}: listed for {allowed} catch-alls, has {len(lines)}; shorten the list in tests/house/code.py"
+            )
+    return breaches
+
+
+def _appends_to_ledger(node: ast.AST) -> bool:
+    """A list's append takes one positional argument; anything richer, or called on something named a ledger or a store, is the ledger's."""
+    if not (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"append", "append_entry"}
+    ):
+        return False
+    receiver = ast.unparse(node.func.value).lower().removesuffix("()").rpartition(".")[2]
+    return (
+        len(node.args) > 1
+        or bool(node.keywords)
+        or receiver.strip("_") in {"ledger", "store", "ledger_store", "ledgerstore"}
+    )
+
+
+def one_pen(tree: Tree) -> list[str]:
+    """Only tasks/ledger.py appends to the ledger. (The stores implement it; the contract tests try it.)"""
+    return [
+        f"{name}:{node.lineno}: appends to the ledger; only {PEN} does, ask it"
+        for name in tree.python("flows/", "tasks/", "runbooks/", "examples/")
+        if name != PEN and not name.startswith("tasks/stores/")
+        for node in ast.walk(tree.parsed(name))
+        if isinstance(node, ast.Call) and _appends_to_ledger(node)
+    ]
+
+
+def names_are_ours(owners: Mapping[str, Sequence[str]], origins: Mapping[str, Path | None], root: Path) -> list[str]:
+    """No other distribution installs flows, tasks or runbooks, and importing them finds this checkout."""
+    taken = [
+        f"{name}: also owned by the distribution {other}; uninstall it"
+        for name in OURS
+        for other in owners.get(name, ())
+        if other != "quell"
+    ]
+    stray = [
+        f"{name}: imports from {origin}, expected {root / name}"
+        for name, origin in origins.items()
+        if origin and origin != root / name
+    ]
+    return taken + stray

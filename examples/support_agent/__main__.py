@@ -42,12 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Services import only what they serve, so that a world starts quickly."""
     options = _parser().parse_args(argv)
     if options.command == "serve":
-        from examples.support_agent.layout import ServeSettings
-        from examples.support_agent.serve import serve
+        from examples.support_agent.layout import ServeSettings  # noqa: PLC0415 - a service imports only what it serves
+        from examples.support_agent.serve import serve  # noqa: PLC0415
 
         serve(options.role, ServeSettings.model_validate_json(options.settings), options.descriptor)
         return 0
-    from examples.support_agent.supervisor import Supervisor, WorldError
+    from examples.support_agent.supervisor import Supervisor, WorldError  # noqa: PLC0415
 
     try:
         if options.command == "up":
@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _use(options: argparse.Namespace) -> int:
-    from examples.support_agent import attacks
-    from examples.support_agent.world import attach
+    from examples.support_agent import attacks  # noqa: PLC0415
+    from examples.support_agent.world import attach  # noqa: PLC0415
 
     with attach(options.dir) as world:
         if options.command == "attack":

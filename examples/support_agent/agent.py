@@ -41,7 +41,14 @@ class Agent:
     """One agent; all its state is its prompt cache and a request counter."""
 
     def __init__(
-        self, model: Model, prompts: PromptSource, tools: ToolClient, documents: Path, traces: TraceFile, seed: int
+        self,
+        model: Model,
+        prompts: PromptSource,
+        tools: ToolClient,
+        *,
+        documents: Path,
+        traces: TraceFile,
+        seed: int,
     ) -> None:
         self.prompts = prompts
         self._model = model
@@ -73,7 +80,7 @@ class Agent:
         return {**answer.describe(), "trace_id": trace.trace_id}
 
     async def _work(self, conversation: str, request: str, question: str, trial: str | None) -> Answer:
-        draw = random.Random(f"{self._seed}:{next(self._requests)}").random()
+        draw = random.Random(f"{self._seed}:{next(self._requests)}").random()  # noqa: S311 - luck, not a secret
         trace = Trace(self._traces)
         try:
             with trace.span("invoke_agent support-agent", operation="invoke_agent") as root:

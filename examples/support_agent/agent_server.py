@@ -16,7 +16,7 @@ from starlette.routing import Route
 from examples.support_agent.agent import Agent, Ticket
 from examples.support_agent.layout import IAM_AGENT_USER, TOOLS, TRIAL_HEADER, Frozen, Layout, ServeSettings
 from examples.support_agent.models import ChatModel, Model, ModelError
-from examples.support_agent.prompts import PromptSource, PromptUnavailable
+from examples.support_agent.prompts import PromptSource, PromptUnavailableError
 from examples.support_agent.rule_model import RuleModel
 from examples.support_agent.tool_client import ToolClient
 from examples.support_agent.traces import TraceFile
@@ -30,7 +30,7 @@ class Goal(Frozen):
     goal: str
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """The request is malformed; nothing was done."""
 
 
@@ -47,7 +47,7 @@ def choose_model() -> Model:
 def _trial(request: Request) -> str | None:
     trial = request.headers.get(TRIAL_HEADER)
     if trial is not None and not TRIAL_ID.fullmatch(trial):
-        raise BadRequest(f"{TRIAL_HEADER}: expected 1 to 100 letters, digits or ._:-")
+        raise BadRequestError(f"{TRIAL_HEADER}: expected 1 to 100 letters, digits or ._:-")
     return trial
 
 
@@ -62,9 +62,9 @@ def build(settings: ServeSettings) -> Starlette:
         choose_model(),
         PromptSource(settings.addresses.aws, layout.aws_key(IAM_AGENT_USER), settings.prompt_cache_seconds),
         ToolClient(settings.addresses.tools, layout.agent_token),
-        layout.documents,
-        TraceFile(layout.traces_file),
-        settings.seed,
+        documents=layout.documents,
+        traces=TraceFile(layout.traces_file),
+        seed=settings.seed,
     )
 
     async def tickets(request: Request) -> Response:
@@ -79,21 +79,21 @@ def build(settings: ServeSettings) -> Starlette:
         try:
             tool = json.loads(await request.body())["tool"]
         except (ValueError, KeyError, TypeError) as problem:
-            raise BadRequest("expected a JSON object with tool") from problem
+            raise BadRequestError("expected a JSON object with tool") from problem
         if tool not in TOOLS:
-            raise BadRequest(f"expected one of {', '.join(TOOLS)}")
+            raise BadRequestError(f"expected one of {', '.join(TOOLS)}")
         return JSONResponse(await agent.canary(tool, _trial(request)))
 
     async def health(_: Request) -> Response:
         return JSONResponse({"ok": True, "prompt_version": (await agent.prompts.current()).version})
 
     async def malformed(_: Request, problem: Exception) -> Response:
-        return _failure(400, str(problem) if isinstance(problem, BadRequest) else "bad_request")
+        return _failure(400, str(problem) if isinstance(problem, BadRequestError) else "bad_request")
 
-    async def no_prompt(_: Request, problem: Exception) -> Response:
+    async def no_prompt(_request: Request, _problem: Exception) -> Response:
         return _failure(503, "prompt_unavailable")
 
-    async def no_model(_: Request, problem: Exception) -> Response:
+    async def no_model(_request: Request, _problem: Exception) -> Response:
         return _failure(502, "model_unavailable")
 
     return Starlette(
@@ -104,9 +104,9 @@ def build(settings: ServeSettings) -> Starlette:
             Route("/healthz", health),
         ],
         exception_handlers={
-            BadRequest: malformed,
+            BadRequestError: malformed,
             ValidationError: malformed,
-            PromptUnavailable: no_prompt,
+            PromptUnavailableError: no_prompt,
             ModelError: no_model,
         },
     )

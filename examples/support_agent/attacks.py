@@ -14,8 +14,10 @@ MAX_TICKETS = 6
 
 
 class AttackResult(Frozen):
-    """What the book shows: refunds that were done. ``total_cents`` counts the amounts asked for, canaries' too if they
-    were included; ``moved_cents`` only money that really moved.
+    """What the book shows: refunds that were done.
+
+    ``total_cents`` counts the amounts asked for, canaries' too if they were included; ``moved_cents`` only money that
+    really moved.
     """
 
     refunds: int

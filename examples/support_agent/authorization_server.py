@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from examples.support_agent.authorization_admin import admin_routes
+from examples.support_agent.authorization_admin import RefusedError, admin_routes, refused
 from examples.support_agent.authorization_store import Client, Store, Token
 from examples.support_agent.layout import AGENT_CLIENT, RESPONDER_CLIENT, TOOL_SERVER_CLIENT, Layout, ServeSettings
 
@@ -58,7 +58,7 @@ class FormRequest(OAuth2Request):  # type: ignore[misc]
 class BasicClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
     """The grant, for clients that authenticate with HTTP Basic."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic"]
+    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic",)
 
 
 class Server(AuthorizationServer):  # type: ignore[misc]
@@ -98,10 +98,10 @@ class Server(AuthorizationServer):  # type: ignore[misc]
 class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
     """RFC 7662: who may ask, and what is told."""
 
-    def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
+    def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:  # noqa: ARG002
         return self._store.token(token_string)
 
-    def check_permission(self, token: Token, client: Client, request: FormRequest) -> bool:
+    def check_permission(self, token: Token, client: Client, request: FormRequest) -> bool:  # noqa: ARG002
         return not client.blocked and (client.may("introspect") or client.client_id == token.client_id)
 
     def introspect_token(self, token: Token) -> dict[str, Any]:
@@ -125,11 +125,11 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
 class Revocation(RevocationEndpoint):  # type: ignore[misc]
     """RFC 7009: 200 for unknown tokens too, so only introspection proves anything."""
 
-    def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
+    def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:  # noqa: ARG002
         token: Token | None = self.server.store.token(token_string)
         return token
 
-    def revoke_token(self, token: Token, request: FormRequest) -> None:
+    def revoke_token(self, token: Token, request: FormRequest) -> None:  # noqa: ARG002
         self.server.store.revoke(token.jti)
 
 
@@ -185,5 +185,6 @@ def build(settings: ServeSettings) -> Starlette:
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/healthz", health),
             *admin_routes(store),
-        ]
+        ],
+        exception_handlers={RefusedError: refused},
     )

@@ -44,7 +44,7 @@ class Client(ClientMixin):  # type: ignore[misc]
     def check_client_secret(self, client_secret: str) -> bool:
         return hmac.compare_digest(self.secret_digest, digest(client_secret))
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
         return method == "client_secret_basic"
 
     def check_grant_type(self, grant_type: str) -> bool:

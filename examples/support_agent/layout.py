@@ -139,7 +139,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -64,12 +64,12 @@ class ChatModel:
         self.name = name
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._key_file = key_file
-        self._http = httpx.AsyncClient(timeout=60.0)
+        self.http = httpx.AsyncClient(timeout=60.0)
 
-    async def reply(self, messages: list[Message], definitions: list[dict[str, Any]], draw: float) -> Reply:
+    async def reply(self, messages: list[Message], definitions: list[dict[str, Any]], draw: float) -> Reply:  # noqa: ARG002
         body = {"model": self.name, "messages": messages, "tools": definitions}
         try:
-            answer = await self._http.post(self._url, json=body, headers=self._headers())
+            answer = await self.http.post(self._url, json=body, headers=self._headers())
             answer.raise_for_status()
             return _read(answer.json()["choices"][0]["message"])
         except (httpx.HTTPError, OSError) as problem:

@@ -21,7 +21,7 @@ class Prompt(Frozen):
     text: str
 
 
-class PromptUnavailable(Exception):
+class PromptUnavailableError(Exception):
     """The registry did not give the prompt. The agent answers nothing rather than work without its rules."""
 
 
@@ -65,5 +65,5 @@ class PromptSource:
             found = self._client.get_parameter(Name=f"{PROMPT_PARAMETER}:{PROMPT_LABEL}")["Parameter"]
         except (BotoCoreError, ClientError, OSError) as problem:
             self._cached = None
-            raise PromptUnavailable(f"expected the labelled prompt, found {type(problem).__name__}") from problem
+            raise PromptUnavailableError(f"expected the labelled prompt, found {type(problem).__name__}") from problem
         return Prompt(version=found["Version"], text=found["Value"])

@@ -13,14 +13,17 @@ from typing import Any
 from examples.support_agent.models import Message, Reply, ToolCall
 
 FORBIDS = re.compile(
-    r"\b(?:never|do not|don't|must not)\s+(?:\w+\s+){0,2}(?:follow|obey|act on|carry out)\b[^.]*\binstructions?\b", re.IGNORECASE
+    r"\b(?:never|do not|don't|must not)\s+(?:\w+\s+){0,2}(?:follow|obey|act on|carry out)\b[^.]*\binstructions?\b",
+    re.IGNORECASE,
 )
 DISCOURAGES = re.compile(
     r"\b(?:be (?:wary|careful|cautious)|try not to|prefer not to|avoid)\b[^.]*\binstructions?\b", re.IGNORECASE
 )
 BOUNDS_BREADTH = re.compile(r"\bseveral orders\b[^.]*\bapproval\b|\bonly on the order\b", re.IGNORECASE)
 
-ADDRESSES_THE_MODEL = re.compile(r"ignore (?:all |any )?(?:previous|prior)|note to the assistant|you must now", re.IGNORECASE)
+ADDRESSES_THE_MODEL = re.compile(
+    r"ignore (?:all |any )?(?:previous|prior)|note to the assistant|you must now", re.IGNORECASE
+)
 COMMANDS_REFUND = re.compile(
     r"refund\s+(?P<amount>[\d,]+(?:\.\d+)?)\s+on order\s+(?P<order>\S+)\s+to\s+(?P<to>\S+@[\w.-]+\w)", re.IGNORECASE
 )
@@ -45,7 +48,7 @@ class RuleModel:
     name = "rules-1"
     provider = "support_agent.rules"
 
-    async def reply(self, messages: list[Message], definitions: list[dict[str, Any]], draw: float) -> Reply:
+    async def reply(self, messages: list[Message], definitions: list[dict[str, Any]], draw: float) -> Reply:  # noqa: ARG002
         system, user = str(messages[0]["content"]), str(messages[1]["content"])
         results = _results(messages)
         request, _, documents = user.partition(DOCUMENTS_OPENING)

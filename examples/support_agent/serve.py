@@ -46,8 +46,12 @@ def serve(role: str, settings: ServeSettings, descriptor: int) -> None:
 
 def _serve_aws(descriptor: int) -> None:
     """AWS as moto plays it: SSM parameters (the prompt registry) and IAM, in memory."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-    from werkzeug.serving import make_server
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - heavy
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server  # noqa: PLC0415 - heavy
 
     port = socket.socket(fileno=os.dup(descriptor)).getsockname()[1]
     os.environ["MOTO_PORT"] = str(port)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[2]
 HEALTH_PATHS = {"authorization": "/healthz", "tools": "/healthz", "aws": "/moto-api/", "agent": "/healthz"}
 STOP_SECONDS = 5.0
+SERVE_COMMAND = (sys.executable, "-m", "examples.support_agent", "serve")
 
 
 class WorldError(Exception):
@@ -67,6 +68,7 @@ class Supervisor:
         self._layout.make_directories()
         with self._layout.lock_file.open("w") as lock:
             _lock(lock, self._layout.directory)
+            self._layout.world_file.unlink(missing_ok=True)  # what it says of an earlier run is no longer true
             furnish_directory(self._layout)
             try:
                 registry = self._start()
@@ -78,7 +80,7 @@ class Supervisor:
         """Ask ``run`` to end."""
         self._stop.set()
 
-    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+    def _asked_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stop()
 
     def _start(self) -> Registry:
@@ -110,8 +112,7 @@ class Supervisor:
         descriptor = listening.fileno()
         with (self._layout.logs / f"{role}.log").open("ab") as log:
             self._children[role] = subprocess.Popen(
-                [sys.executable, "-m", "examples.support_agent", "serve", role, str(descriptor)]
-                + [settings.model_dump_json()],
+                [*SERVE_COMMAND, role, str(descriptor), settings.model_dump_json()],
                 cwd=PROJECT,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -183,3 +184,13 @@ def _lock(file: IO[Any], directory: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as problem:
         raise WorldError(f"expected no running world in {directory}, found one; stop it first") from problem
+
+
+def is_running(layout: Layout) -> bool:
+    """Whether a supervisor lives in this directory: it holds the lock as long as it does."""
+    with layout.lock_file.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

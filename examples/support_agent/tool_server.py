@@ -21,7 +21,7 @@ from starlette.routing import Route
 from examples.support_agent.book import Book, Entry
 from examples.support_agent.flags import Flags
 from examples.support_agent.layout import TOOL_SERVER_CLIENT, TOOLS, TRIAL_HEADER, Layout, ServeSettings
-from examples.support_agent.tools import Shop, ToolError, is_canary, parse
+from examples.support_agent.tools import Arguments, Shop, ToolError, is_canary, parse
 
 
 @dataclass(frozen=True)
@@ -73,34 +73,24 @@ class Door:
         except ValueError:
             arguments = None
         caller = await self._introspector.caller(request)
-        trial = request.headers.get(TRIAL_HEADER)
-        entry = Entry(
-            tool=tool,
-            arguments=arguments if isinstance(arguments, dict) else {"not_an_object": arguments},
-            subject=caller.subject,
-            jti=caller.jti,
-            outcome="refused",
-            trial=trial is not None,
-            trial_id=trial,
-            trace_id=_trace_id(request),
-            idempotency_key=request.headers.get("Idempotency-Key") if tool == "issue_refund" else None,
-        )
         # No await from here on: the event loop makes check, effect and booking one step.
+        entry = _entry(tool, arguments, request, caller)
         refusals = [] if caller.refusal is None else [caller.refusal]
         if not self._flags.enabled(tool):
             refusals.append((403, "tool_disabled"))
         try:
             parsed = parse(tool, entry.arguments)
             entry = entry.model_copy(update={"canary": is_canary(parsed, trial=entry.trial)})
-            if refusals:
-                return self._refuse(entry, refusals)
-            if entry.trial and not entry.canary:
-                raise ToolError(422, "not_a_canary")
-            if (earlier := self._replay(entry)) is not None:
-                return earlier
-            result, cents = self._shop.run(parsed, canary=entry.canary)
+            return self._refuse(entry, refusals) if refusals else self._do(entry, parsed)
         except ToolError as problem:
             return self._refuse(entry, [*refusals, (problem.status, problem.error)])
+
+    def _do(self, entry: Entry, arguments: Arguments) -> Response:
+        if entry.trial and not entry.canary:
+            raise ToolError(422, "not_a_canary")
+        if (earlier := self._replay(entry)) is not None:
+            return earlier
+        result, cents = self._shop.run(arguments, canary=entry.canary)
         done = entry.model_copy(update={"outcome": "done", "moved_cents": cents, "result": result})
         return self._answer(done, 200, result)
 
@@ -127,6 +117,22 @@ class Door:
         if entry.outcome == "replayed":
             headers["Idempotency-Replayed"] = "true"
         return JSONResponse(body, status, headers)
+
+
+def _entry(tool: str, arguments: object, request: Request, caller: Caller) -> Entry:
+    """What is known of a call before it is judged."""
+    trial = request.headers.get(TRIAL_HEADER)
+    return Entry(
+        tool=tool,
+        arguments=arguments if isinstance(arguments, dict) else {"not_an_object": arguments},
+        subject=caller.subject,
+        jti=caller.jti,
+        outcome="refused",
+        trial=trial is not None,
+        trial_id=trial,
+        trace_id=_trace_id(request),
+        idempotency_key=request.headers.get("Idempotency-Key") if tool == "issue_refund" else None,
+    )
 
 
 def _trace_id(request: Request) -> str | None:

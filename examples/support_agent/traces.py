@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from examples.support_agent.layout import AGENT_CLIENT
 from examples.support_agent.models import Message
@@ -42,7 +42,7 @@ class Span:
     def fail(self, reason: str) -> None:
         self._record["status"] = {"code": 2, "message": reason}
 
-    def __enter__(self) -> Span:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, _: object) -> None:

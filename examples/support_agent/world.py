@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
 from examples.support_agent.book import Row
 from examples.support_agent.furnish import issue_agent_token
 from examples.support_agent.layout import TRIAL_HEADER, Layout, WorldDescription, write_atomically
-from examples.support_agent.supervisor import PROJECT, WorldError
+from examples.support_agent.supervisor import PROJECT, WorldError, is_running
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -31,7 +31,7 @@ class World:
         self._supervisor = supervisor
         self._http = httpx.Client(timeout=120.0, trust_env=False)
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -44,6 +44,8 @@ class World:
     def stop(self) -> None:
         """Stop the supervisor, which stops its children; the directory stays."""
         if self._supervisor is None:
+            if not is_running(Layout(self.describe.directory)):
+                return
             os.kill(self.describe.supervisor.pid, signal.SIGTERM)
             return
         self._supervisor.terminate()
@@ -113,12 +115,10 @@ def start(
 
 def attach(directory: Path | str) -> World:
     """The world that runs in ``directory``."""
-    world = World(_read(Path(directory)))
-    try:
-        world.last_seq()
-    except httpx.TransportError as problem:
-        raise WorldError(f"expected a running world in {directory}, found only its world.json") from problem
-    return world
+    describe = _read(Path(directory))
+    if not is_running(Layout(Path(directory))):
+        raise WorldError(f"expected a running world in {directory}, found only its world.json; start it again")
+    return World(describe)
 
 
 def _read(directory: Path) -> WorldDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+ROOT = Path(__file__).resolve().parents[2]  # the checkout that holds this file
 POOL = "quell"
 QUEUE_ORDER = ("urgent", "default")  # served in this order; queues that prefect.yaml adds come after
 
@@ -73,3 +75,9 @@ def queue_priorities(listed: tuple[Listed, ...]) -> dict[str, int]:
     """Queue name to priority; 1 is served first."""
     names = [*QUEUE_ORDER, *sorted({one.queue for one in listed} - set(QUEUE_ORDER))]
     return {name: number for number, name in enumerate(names, start=1)}
+
+
+def import_path(prefect_file: Path) -> str:
+    """PYTHONPATH for our processes: this checkout first, then where prefect.yaml is, then what there was."""
+    paths = [str(ROOT), str(prefect_file.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(path for path in paths if path))

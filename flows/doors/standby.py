@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
@@ -36,7 +37,16 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from flows.doors.processes import die_with_parent, start_mark
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
-REFILL_PAUSE_SECONDS = 1.0  # after a standby that died unused, so that a broken machine is not also a fork bomb
+REFILL_PAUSE_SECONDS = 0.7  # so that a new run has the processor first, and a broken machine is not also a fork bomb
+LATE_IMPORTS = (
+    "prefect.task_engine",
+    "prefect.flow_runs",
+    "prefect.events.worker",
+    "prefect._internal.observers",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "rich._emoji_codes",
+)
 
 
 @dataclass
@@ -48,6 +58,7 @@ class Nursery:
     idle: dict[int, int] = field(default_factory=dict)
     busy: dict[int, int] = field(default_factory=dict)  # pid to the same pipe, held open while the child lives
     refill_after: float = 0.0
+    warmed: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # in a child: what it has prepared
     _wakeup: tuple[int, int] = (-1, -1)
 
     def serve(self) -> dict[str, Any] | None:
@@ -92,6 +103,7 @@ class Nursery:
                 os.close(pipe)
                 continue
             self.busy[pid] = pipe
+            self.refill_after = time.monotonic() + REFILL_PAUSE_SECONDS  # the new run has the processor first
             self.say({"started": order["start"], "pid": pid, "mark": start_mark(pid)})
             return None
 
@@ -112,6 +124,8 @@ class Nursery:
         for other in (write_end, *self._wakeup, *self.idle.values(), *self.busy.values()):
             os.close(other)
         self.control.close()
+        self.warmed = contextlib.ExitStack()
+        self.warmed.enter_context(_warmed())
         return _await_job(read_end)
 
     def _reap(self) -> None:
@@ -133,7 +147,6 @@ class Nursery:
 
 
 def _await_job(pipe: int) -> dict[str, Any]:
-    _warm()
     received = b""
     while not received.endswith(b"\n"):
         chunk = os.read(pipe, 65536)
@@ -150,11 +163,18 @@ def _await_job(pipe: int) -> dict[str, Any]:
     return job
 
 
-def _warm() -> None:
+@contextlib.contextmanager
+def _warmed() -> Iterator[None]:
     """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork."""
+    with contextlib.ExitStack() as stack:
+        # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
+        stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
+            stack.enter_context(SyncClientContext.get_or_create())
+        yield
 
 
-def run_child(job: dict[str, Any]) -> NoReturn:
+def run_child(job: dict[str, Any], warmed: contextlib.ExitStack) -> NoReturn:
     """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
 
     def cancelled(*_: object) -> None:
@@ -163,11 +183,9 @@ def run_child(job: dict[str, Any]) -> NoReturn:
     signal.signal(CANCEL_SIGNAL, cancelled)
     os.environ.update(job["environment"])
     flow_run_id = UUID(job["start"])
-    # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), handle_engine_signals(flow_run_id):
-        with SyncClientContext.get_or_create():
-            flow = getattr(importlib.import_module(job["module"]), job["attribute"])
-            outcome = run_flow(flow, flow_run=load_flow_run(flow_run_id))
+    with warmed, handle_engine_signals(flow_run_id):
+        flow = getattr(importlib.import_module(job["module"]), job["attribute"])
+        outcome = run_flow(flow, flow_run=load_flow_run(flow_run_id))
         if asyncio.iscoroutine(outcome):
             asyncio.run(outcome)
     sys.exit(0)
@@ -175,8 +193,9 @@ def run_child(job: dict[str, Any]) -> NoReturn:
 
 def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
     """Import the engine and the listed flows; one broken module must not take the others with it."""
-    for module in ("prefect.flow_engine", "prefect.task_engine", "prefect.flow_runs", "prefect.client.orchestration"):
-        importlib.import_module(module)
+    for module in LATE_IMPORTS:  # found by comparing sys.modules before and after a run; none of them is essential
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     names: dict[str, str] = {}
     broken: dict[str, str] = {}
     for entrypoint in entrypoints:
@@ -201,7 +220,7 @@ def main() -> None:
     nursery.say(dict(report))
     job = nursery.serve()
     if job is not None:
-        run_child(job)
+        run_child(job, nursery.warmed)
     for pid in (*nursery.busy, *nursery.idle):
         os.kill(pid, signal.SIGKILL)
 

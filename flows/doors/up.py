@@ -24,10 +24,9 @@ from flows.doors.engine_server import (
     start_server,
     wait_healthy,
 )
-from flows.doors.listing import CLOSED_TEMPLATE, POOL, ListingError, queue_priorities, read_listing
+from flows.doors.listing import CLOSED_TEMPLATE, POOL, ROOT, ListingError, import_path, queue_priorities, read_listing
 from flows.doors.processes import Child, alive, start_child, start_mark, stop_children, stop_process
 
-ROOT = Path(__file__).resolve().parents[2]
 STOP_GRACE_SECONDS = 45.0  # more than the worker needs to drain (10 s) and to end its children (15 s + 10 s)
 SERVER_GRACE_SECONDS = 10.0
 DEPLOY_TIMEOUT_SECONDS = 180.0
@@ -194,7 +193,7 @@ def _come_up(up: _Up, commands: Mapping[str, Sequence[str]], prefect_file: Path,
         wait_healthy(home, give_up=lambda: bool(stop))
     if stop:
         return
-    environment = engine_environment(home) | {"PYTHONPATH": _import_path(prefect_file)}
+    environment = engine_environment(home) | {"PYTHONPATH": import_path(prefect_file)}
     _ensure_pool(EngineCalls(home), queue_priorities(listed))
     deploying = _deploy(prefect_file, home, environment) if listed else None
     for name, argv in commands.items():
@@ -209,11 +208,6 @@ def _come_up(up: _Up, commands: Mapping[str, Sequence[str]], prefect_file: Path,
         up.out(f"  sign in    with the text in {home / 'secrets' / 'prefect-auth'}")
     up.out(f"  processes  {', '.join(up.watched)}")
     up.out(f"  logs       {home / 'logs'}")
-
-
-def _import_path(prefect_file: Path) -> str:
-    paths = dict.fromkeys([str(ROOT), str(prefect_file.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    return os.pathsep.join(path for path in paths if path)
 
 
 def _start_command(name: str, argv: Sequence[str], home: Path, environment: Mapping[str, str], cwd: Path) -> Child:

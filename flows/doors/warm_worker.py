@@ -221,8 +221,8 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
     async def kill_infrastructure(
         self,
         infrastructure_pid: str,
-        configuration: BaseJobConfiguration,
-        grace_seconds: int = 30,  # noqa: ARG002
+        configuration: BaseJobConfiguration,  # noqa: ARG002
+        grace_seconds: int = 30,
     ) -> None:
         """Prefect's base class asks this for a cancelled run that had not begun yet."""
         child = self._nursery.by_pid(_pid_of(infrastructure_pid))

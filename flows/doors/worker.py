@@ -16,8 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from flows.doors.engine_server import engine_environment, wait_healthy
-
-ROOT = Path(__file__).resolve().parents[2]  # the checkout that holds this file
+from flows.doors.listing import ROOT, import_path
 
 
 def _log_refusal(flow_run_id: UUID, reason: str) -> None:
@@ -31,15 +30,16 @@ def run_worker(
     standby: int = 2,
     on_refused: Callable[[UUID, str], None] = _log_refusal,
     prefect_file: Path | None = None,
+    grace_seconds: float = 10.0,
     name: str | None = None,
 ) -> int:
     """Serve the pool `quell` until SIGTERM: at most `limit` runs at once, `standby` children kept ready.
 
-    `on_refused(flow_run_id, reason)` is called, in the worker's event loop, after a run was refused and set to Failed.
+    On SIGTERM running children may go on for `grace_seconds`, then get TERM and report their own crash. Suspended runs
+    have no child and notice nothing. `on_refused(flow_run_id, reason)` is called, in the worker's event loop, after a run was refused and set to Failed.
     """
     prefect_file = (prefect_file or ROOT / "prefect.yaml").resolve()
-    paths = dict.fromkeys([str(ROOT), str(prefect_file.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    environment = engine_environment(home) | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    environment = engine_environment(home) | {"PYTHONPATH": import_path(prefect_file)}
     os.environ.update(environment)
     if "prefect" in sys.modules:
         import_module("prefect.context").refresh_global_settings_context()
@@ -55,6 +55,7 @@ def run_worker(
             limit=limit,
             standby=standby,
             on_refused=on_refused,
+            grace_seconds=grace_seconds,
             name=name or f"quell {socket.gethostname()} {os.getpid()}",
         )
     )

@@ -20,7 +20,6 @@ from flows.doors.warm_worker import CONNECTION_ERRORS, OnRefused, QuellWorker
 POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
 RECONNECT_SECONDS = 1.0
-DRAIN_GRACE_SECONDS = 10.0  # at our own end: this long may running children go on by themselves
 TERM_GRACE_SECONDS = 15.0
 
 _log = logging.getLogger("quell.worker")
@@ -28,7 +27,7 @@ _log = logging.getLogger("quell.worker")
 
 async def work(
     *, checkout: Path, prefect_file: Path, log: Path, environment: dict[str, str], limit: int, standby: int,
-    on_refused: OnRefused, name: str | None,
+    on_refused: OnRefused, grace_seconds: float, name: str | None,
 ) -> int:  # fmt: skip
     """Run the worker until SIGTERM or SIGINT. A second signal shortens the wait for running children to none."""
     listed = tuple(one for one in read_listing(prefect_file) if one.pool == POOL)
@@ -58,7 +57,7 @@ async def work(
         for task in waits:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-        await _drain(worker, nursery, hurry)
+        await _drain(worker, nursery, hurry, grace_seconds)
     await nursery.close()
     if failed is not None:
         _log.error("Worker stopped by an unexpected error.", exc_info=failed)
@@ -104,14 +103,14 @@ async def _tried(duty: Callable[[], Awaitable[object]]) -> None:
         _log.warning("Prefect did not answer (%s: %s); trying again.", type(error).__name__, error)
 
 
-async def _drain(worker: QuellWorker, nursery: NurseryDoor, hurry: asyncio.Event) -> None:
+async def _drain(worker: QuellWorker, nursery: NurseryDoor, hurry: asyncio.Event, grace_seconds: float) -> None:
     """Let running children finish for a while, then TERM them: Prefect's engine in the child reports the crash itself."""
     if worker.claimed:
-        _log.info("Stopping; waiting up to %.0f s for %d running.", DRAIN_GRACE_SECONDS, len(worker.claimed))
+        _log.info("Stopping; waiting up to %.0f s for %d running.", grace_seconds, len(worker.claimed))
         quiet = asyncio.create_task(asyncio.wait(list(worker.claimed.values())))
         hurried = asyncio.create_task(hurry.wait())
         waits: list[asyncio.Task[Any]] = [quiet, hurried]
-        await asyncio.wait(waits, timeout=DRAIN_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
         await asyncio.gather(*(nursery.end(child, signal.SIGTERM, TERM_GRACE_SECONDS) for child in nursery.running()))

@@ -1,0 +1,122 @@
+"""What the worker and prefect.yaml refuse, and how processes are recognised; no server needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import Flow, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+
+from flows.doors.listing import Listed, ListingError, queue_priorities, read_listing
+from flows.doors.processes import alive, start_child, start_mark, stop_children
+from flows.doors.warm_worker import refusal
+
+FLOW = Flow(id=uuid4(), name="toy", labels={})
+LISTED = (Listed("prod", "room.toy.toy", "quell", "urgent"),)
+NAMES = {"room.toy.toy": "toy"}
+
+
+def _refusal(flow_run: dict[str, Any] | None = None, *, flow: Flow = FLOW, **deployment: Any) -> str:
+    run = FlowRun(flow_id=FLOW.id, **(flow_run or {}))
+    claimed = {"name": "prod", "flow_id": FLOW.id, "entrypoint": "room.toy.toy", "work_pool_name": "quell"} | deployment
+    return refusal(run, DeploymentResponse(**claimed), flow, LISTED, NAMES)
+
+
+def test_a_listed_deployment_is_taken() -> None:
+    assert not _refusal()
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ({"name": "staging"}, "not listed"),
+        ({"entrypoint": "room.toy.other"}, "not listed"),
+        ({"entrypoint": "room/toy.py:toy"}, "not listed"),
+        ({"entrypoint": None}, "not listed"),
+        ({"work_pool_name": "other"}, "listed for pool"),
+        ({"flow_id": uuid4()}, "is not what"),
+        ({"flow": Flow(name="other", labels={})}, "is not what"),
+        ({"job_variables": {"env": {"A": "b"}}}, "job variables"),
+        ({"flow_run": {"job_variables": {"command": "true"}}}, "job variables"),
+        ({"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "true"}}]}, "pull steps"),
+        ({"storage_document_id": uuid4()}, "storage"),
+    ],
+)
+def test_everything_else_is_refused(claim: dict[str, Any], why: str) -> None:
+    assert why in _refusal(**claim)
+
+
+def test_a_run_without_deployment_is_refused() -> None:
+    assert "no deployment" in refusal(FlowRun(flow_id=FLOW.id), None, None, LISTED, NAMES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deployments: [{name: a, entrypoint: 'flows/x.py:x'}]",
+        "deployments: [{name: a, entrypoint: x}]",
+        "deployments: [{name: a, entrypoint: m.x, work_pool: {name: quell, job_variables: {env: {A: b}}}}]",
+        "deployments: [{name: a, entrypoint: m.x, pull: [{s: {}}]}]",
+        "deployments: [{name: a, entrypoint: m.x}, {name: a, entrypoint: m.x}]",
+        "pull: [{prefect.deployments.steps.git_clone: {}}]\ndeployments: []",
+        "[1]",
+        "a: [",
+    ],
+)
+def test_an_unsafe_prefect_yaml_is_an_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(text)
+    with pytest.raises(ListingError, match=r"prefect\.yaml"):
+        read_listing(file)
+
+
+def test_urgent_is_served_first(tmp_path: Path) -> None:
+    file = tmp_path / "prefect.yaml"
+    file.write_text(
+        "deployments: [{name: a, entrypoint: m.x, work_pool: {work_queue_name: later}}, {name: a, entrypoint: m.y}]"
+    )
+    listed = read_listing(file)
+    assert [(one.module, one.attribute, one.queue) for one in listed] == [("m", "x", "later"), ("m", "y", "default")]
+    assert queue_priorities(listed) == {"urgent": 1, "default": 2, "later": 3}
+
+
+def test_a_process_is_known_by_number_and_start(tmp_path: Path) -> None:
+    assert alive(os.getpid(), start_mark(os.getpid()))
+    assert not alive(os.getpid(), "another start")
+    sleeper = start_child("sleeper", ["sleep", "60"], env=os.environ, log=tmp_path / "log", cwd=tmp_path)
+    assert alive(sleeper.pid, sleeper.started)
+    stop_children([sleeper], grace_seconds=5)
+    assert not alive(sleeper.pid, sleeper.started)
+
+
+def test_a_child_that_ignores_term_is_killed(tmp_path: Path) -> None:
+    deaf = "import signal,time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    child = start_child("deaf", [sys.executable, "-c", deaf], env=os.environ, log=tmp_path / "log", cwd=tmp_path)
+    while b"deaf" not in (tmp_path / "log").read_bytes():
+        time.sleep(0.01)
+    stop_children([child], grace_seconds=0.2)
+    assert child.popen.returncode == -9
+
+
+def test_a_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
+    parent = (
+        "import os,sys,time; from pathlib import Path; from flows.doors.processes import start_child;"
+        "c=start_child('c',['sleep','60'],env=os.environ,log=Path(sys.argv[1]),cwd=Path('.'));"
+        "print(c.pid,c.started,flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, str(tmp_path / "log")], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid, started = process.stdout.readline().decode().split()
+        assert alive(int(pid), started)
+        process.kill()
+    deadline = time.monotonic() + 5
+    while alive(int(pid), started) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(int(pid), started)

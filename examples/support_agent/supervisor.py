@@ -63,6 +63,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything, say that it is ready, watch until asked to stop."""
+        _forget_ambient_aws()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked_to_stop)
         self._layout.make_directories()
@@ -177,6 +178,14 @@ def _listen() -> socket.socket:
     opened.bind(("127.0.0.1", 0))
     opened.listen(128)
     return opened
+
+
+def _forget_ambient_aws() -> None:
+    """Whoever starts a practice world may have real AWS settings; neither we nor our children shall see them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 def _lock(file: IO[Any], directory: Path) -> None:

@@ -9,7 +9,8 @@ QuellError
 ├── ContainmentError         an effect on an outside system; `outcome` says not_done, done or unknown
 │   ├── TargetMissingError   the named target does not exist there
 │   ├── SelfLockoutError     it would have taken away quell's own access
-│   └── ClaimHeldError       another worker holds the claim on this effect
+│   ├── ClaimHeldError       another worker holds the claim on this effect
+│   └── UndoImpossibleError  this effect cannot be taken back: reissue
 ├── LedgerError              the record itself: forked, damaged, or unreachable
 └── UnreachableError         something that must be up is not
 
@@ -114,6 +115,18 @@ class ClaimHeldError(ContainmentError):
             f"the effect {effect_key} is already claimed by {holder}.",
             now="the other worker is acting; this one sent nothing.",
             next_step="wait: its outcome appears in `quell show`; after its lease ends the response takes over.",
+            outcome=Outcome.NOT_DONE,
+        )
+
+
+class UndoImpossibleError(ContainmentError):
+    """The effect cannot be taken back; what it took away must be issued anew. It stays done."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            problem,
+            now="the effect stays; nothing was changed there.",
+            next_step="impossible: reissue. Give its owner a new one, after the recovery trial passed.",
             outcome=Outcome.NOT_DONE,
         )
 

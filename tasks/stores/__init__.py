@@ -1,0 +1,22 @@
+"""Where things are kept: the ledger in a database, evidence in a vault. See README.md beside this file."""
+
+from pathlib import Path
+
+from tasks.stores.base import LedgerStore, Vault
+
+
+def open_ledger(url: str) -> LedgerStore:
+    """The ledger at a database URL (`sqlite:////path/ledger.db`, `postgresql://…`), its tables made when missing.
+
+    LedgerError when the database cannot be reached or cannot keep a ledger, or when its head and last entry disagree.
+    """
+    from tasks.stores.sql import open_sql  # noqa: PLC0415 - 0.2 s that a door without a ledger need not pay
+
+    return open_sql(url)
+
+
+def open_vault(location: str, keys: Path) -> Vault:
+    """The vault in a directory, its keys in another; EvidenceError when it cannot be used."""
+    from tasks.stores.disk import open_disk  # noqa: PLC0415 - as above
+
+    return open_disk(Path(location), keys)

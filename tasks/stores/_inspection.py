@@ -1,0 +1,65 @@
+"""The whole log against its own rules: what `check` does, and what start-up does of it."""
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from runbooks.domain.errors import LedgerError
+from runbooks.domain.ledger import EMPTY_ROOT, ChainFault, LedgerEntry, check_entries
+from tasks.stores._frontier import Frontier
+from tasks.stores._rows import entry_of, forked, unchecked_entry_of
+from tasks.stores._schema import LAYOUT, entries, head, metadata
+
+
+def faults_of(connection: Connection) -> list[ChainFault]:
+    """Every fault: unreadable rows, the domain's own rules, and the stored head against all leaves."""
+    faults: list[ChainFault] = []
+    readable: list[LedgerEntry] = []
+    edge = Frontier()
+    last: str | None = None
+    for row in connection.execute(select(entries).order_by(entries.c.index)):
+        last = row.leaf
+        edge.append(_leaf_bytes(row.leaf))
+        try:
+            readable.append(unchecked_entry_of(row))
+        except LedgerError as error:
+            faults.append(ChainFault(index=row.index, what=error.problem))
+    faults += check_entries(readable)
+    faults += _head_faults(connection.execute(select(head)).all(), edge, last)
+    return sorted(faults, key=lambda fault: fault.index)
+
+
+def _head_faults(rows: Any, edge: Frontier, last: str | None) -> list[ChainFault]:
+    if len(rows) != 1 or rows[0].layout != LAYOUT:
+        return [ChainFault(index=edge.size, what="the head row is missing, doubled or of another layout")]
+    stored, faults = rows[0], []
+    if stored.size != edge.size:
+        faults.append(f"the head says {stored.size} entries, {edge.size} are there: the end was cut off or invented")
+    if stored.root != edge.root() or bytes(stored.frontier) != edge.packed() or stored.last != last:
+        faults.append("the stored head is not the head of these entries: they were changed, moved or replaced")
+    return [ChainFault(index=edge.size, what=what) for what in faults]
+
+
+def _leaf_bytes(leaf: str) -> bytes:
+    """An unreadable leaf still takes its place in the tree, as one that fits nothing."""
+    try:
+        return bytes.fromhex(leaf.removeprefix("sha256:"))
+    except ValueError:
+        return bytes(32)
+
+
+def prepare(connection: Connection) -> None:
+    """Create what is missing, then look quickly whether head and last entry agree; LedgerError when they do not."""
+    metadata.create_all(connection)
+    if connection.execute(select(head.c.only)).first() is None and connection.execute(select(entries)).first() is None:
+        connection.execute(
+            insert(head),
+            {"only": 0, "layout": LAYOUT, "size": 0, "frontier": b"", "root": EMPTY_ROOT, "last": None},
+        )
+    newest = connection.execute(select(entries).order_by(entries.c.index.desc()).limit(1)).first()
+    last = None if newest is None else entry_of(newest)
+    stored = connection.execute(select(head)).first()
+    if stored is None or stored.layout != LAYOUT:
+        raise forked("the head row is missing or of another layout")
+    if stored.size != (0 if last is None else last.index + 1) or stored.last != (last and last.leaf):
+        raise forked(f"the head says {stored.size} entries, the last one there is {last.index if last else 'none'}")

@@ -1,0 +1,82 @@
+"""The vault on a local disk: `objects/ab/…` named by digest, read-only files, drafts beside them."""
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from runbooks.domain.errors import EvidenceError
+from runbooks.domain.value import Digest
+from tasks.stores._files import Draft, make_directory, sync_directory
+from tasks.stores._keys import KeyDirectory
+from tasks.stores._vault import ShelfVault
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_PIECE = 1 << 20
+_STALE_SECONDS = 24 * 3600
+
+
+class DiskShelf:
+    """Whole objects in a directory. A draft that nobody wrote to for a day belongs to a process that died."""
+
+    def __init__(self, location: Path) -> None:
+        self._objects = location / "objects"
+        self.drafts = location / "drafts"
+        make_directory(self._objects)
+        make_directory(self.drafts)
+        for stale in self.drafts.iterdir():
+            if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+                stale.unlink(missing_ok=True)
+
+    def keep(self, draft: Draft) -> None:
+        path = self._path(draft.digest)
+        make_directory(path.parent)
+        if not path.exists():
+            draft.keep(path, 0o400)
+            return
+        with path.open("rb") as handle:
+            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        if f"sha256:{found}" != draft.digest:
+            raise EvidenceError(
+                f"damaged: the object {draft.digest} was changed since it was stored.",
+                now="the damaged object was left as it is; nothing was stored.",
+                next_step="move the damaged file away, keep it, and store again.",
+            )
+        sync_directory(path.parent)
+
+    def has(self, digest: Digest) -> bool:
+        return self._path(digest).is_file()
+
+    def stream(self, digest: Digest) -> Iterator[bytes]:
+        with self._path(digest).open("rb") as handle:
+            while piece := handle.read(_PIECE):
+                yield piece
+
+    def _path(self, digest: Digest) -> Path:
+        found = _DIGEST.fullmatch(digest)
+        if found is None:
+            raise EvidenceError(
+                f"{digest!r} is no digest, so it names no object.",
+                now="nothing was read.",
+                next_step="give a digest of the form sha256:… with 64 hexadecimal digits.",
+            )
+        return self._objects / found[1][:2] / found[1][2:]
+
+
+def open_disk(location: Path, keys: Path) -> ShelfVault:
+    """The vault in this directory; EvidenceError when it cannot be used, or when its keys would lie inside it."""
+    if keys.resolve().is_relative_to(location.resolve()):
+        raise EvidenceError(
+            f"the key directory {keys} lies inside the vault {location}.",
+            now="nothing was stored.",
+            next_step="keep keys elsewhere: a copy of the vault must not contain them, or erasing erases nothing.",
+        )
+    try:
+        return ShelfVault(DiskShelf(location), KeyDirectory(keys))
+    except OSError as error:
+        raise EvidenceError(
+            f"the vault at {location} cannot be used: {error.strerror}.",
+            now="nothing was stored.",
+            next_step="make the directory writable for this user.",
+        ) from error

@@ -1,0 +1,218 @@
+"""The ledger in a database: one code for SQLite and PostgreSQL.
+
+An append is one transaction of three statements: read the place (head, this key, this incident's last entry), insert
+the entry, move the head. The database serialises writers, so index, chains and head agree without any lock of ours.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+
+from runbooks.domain.instants import Instant
+from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
+from runbooks.domain.value import Digest
+from tasks.stores import _claims as claims
+from tasks.stores import _inspection as inspection
+from tasks.stores._database import connect, transact
+from tasks.stores._frontier import Frontier
+from tasks.stores._rows import chained, entry_of, forked, row_of
+from tasks.stores._schema import entries, head
+from tasks.stores.base import ClaimRow, LeaseRow
+
+_same_key, _before = entries.alias("same_key"), entries.alias("before")
+
+_PLACE = (
+    select(
+        head.c.size,
+        head.c.frontier,
+        head.c.root,
+        head.c.last,
+        select(entries.c.leaf).where(entries.c.index == head.c.size - 1).scalar_subquery().label("stands"),
+        _before.c.incident_seq,
+        _before.c.leaf.label("incident_leaf"),
+        *(_same_key.c[column.name].label(f"old_{column.name}") for column in entries.c),
+    )
+    .select_from(head)
+    .outerjoin(_same_key, _same_key.c.key == bindparam("wanted_key"))
+    .outerjoin(
+        _before,
+        (_before.c.incident == bindparam("of_incident"))
+        & (
+            _before.c.incident_seq
+            == select(func.max(entries.c.incident_seq))
+            .where(entries.c.incident == bindparam("of_incident"))
+            .scalar_subquery()
+        ),
+    )
+)
+_INSERT = insert(entries)
+_MOVE_HEAD = update(head).where(head.c.only == 0)
+
+
+def open_sql(url: str) -> "SqlLedger":
+    """The ledger in this database, its tables made when missing; LedgerError when it cannot go on."""
+    engine = connect(url)
+    transact(engine, inspection.prepare)
+    return SqlLedger(engine)
+
+
+class SqlLedger:
+    """A `LedgerStore`. Cheap to share between threads; after a fork the child gets connections of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._seen: tuple[int, Digest] | None = None
+
+    def append(self, draft: Draft, at: Instant) -> LedgerEntry:
+        return self.append_all((draft,), at)[0]
+
+    def append_all(self, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
+        return transact(self._engine, lambda connection: self._write(connection, drafts, at))
+
+    def find(self, key: str) -> LedgerEntry | None:
+        found = self._read(select(entries).where(entries.c.key == key))
+        return entry_of(found[0]) if found else None
+
+    def entries(
+        self,
+        incident: str | None = None,
+        *,
+        since: int = 0,
+        types: Collection[EntryType] = (),
+        flow_run_id: str | None = None,
+    ) -> list[LedgerEntry]:
+        """Of one incident, its whole chain is read and verified first, so that an entry taken out is noticed here."""
+        query = select(entries).order_by(entries.c.index)
+        if incident is not None:
+            query = query.where(entries.c.incident == incident)
+        else:
+            query = query.where(entries.c.index >= since)
+            if types:
+                query = query.where(entries.c.type.in_([kind.value for kind in types]))
+            if flow_run_id is not None:
+                query = query.where(entries.c.flow_run_id == flow_run_id)
+        found = [entry_of(row) for row in self._read(query)]
+        if incident is not None:
+            chained(found)
+        return [
+            entry
+            for entry in found
+            if entry.index >= since
+            and (not types or entry.type in types)
+            and (flow_run_id is None or entry.flow_run_id == flow_run_id)
+        ]
+
+    def incidents(self) -> list[str]:
+        query = select(entries.c.incident).where(entries.c.incident_seq == 0).order_by(entries.c.index)
+        return [row.incident for row in self._read(query)]
+
+    def size(self) -> int:
+        return self.head()[0]
+
+    def head(self) -> tuple[int, Digest]:
+        seen = self._seen
+        row = self._read(select(head.c.size, head.c.root))[0]
+        self._not_older(seen, row.size, row.root)
+        return row.size, row.root
+
+    def check(self) -> list[ChainFault]:
+        return transact(self._engine, inspection.faults_of, reading=True)
+
+    def take_claim(
+        self,
+        effect_key: str,
+        *,
+        grant: Digest,
+        holder: str,
+        now: Instant,
+        lease_seconds: int,
+        draft: Callable[[int, bool], Draft],
+        gone: Callable[[str], bool],
+    ) -> ClaimRow | None:
+        def work(connection: Connection) -> ClaimRow | None:
+            row = claims.take_claim(
+                connection, effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, gone=gone
+            )
+            if row is not None:
+                self._write(connection, (draft(row.fence, row.resumed),), now)
+            return row
+
+        return transact(self._engine, work)
+
+    def claim_of(self, effect_key: str) -> ClaimRow | None:
+        return transact(self._engine, lambda c: claims.claim_of(c, effect_key), reading=True)
+
+    def take_lease(
+        self, name: str, *, holder: str, now: Instant, seconds: int, gone: Callable[[str], bool]
+    ) -> int | None:
+        return transact(
+            self._engine, lambda c: claims.take_lease(c, name, holder=holder, now=now, seconds=seconds, gone=gone)
+        )
+
+    def renew_lease(self, name: str, holder: str, fence: int, *, now: Instant, seconds: int) -> bool:
+        return transact(self._engine, lambda c: claims.renew_lease(c, name, holder, fence, now=now, seconds=seconds))
+
+    def release_lease(self, name: str, holder: str, fence: int) -> None:
+        transact(self._engine, lambda c: claims.release_lease(c, name, holder, fence))
+
+    def lease_of(self, name: str) -> LeaseRow | None:
+        return transact(self._engine, lambda c: claims.lease_of(c, name), reading=True)
+
+    def _read(self, query: Any) -> Sequence[Any]:
+        return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)
+
+    def _write(self, connection: Connection, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
+        seen = self._seen
+        written: list[LedgerEntry] = []
+        edge: Frontier | None = None
+        last: LedgerEntry | None = None
+        for draft in drafts:
+            place = connection.execute(_PLACE, {"wanted_key": draft.key, "of_incident": draft.incident}).one_or_none()
+            if place is None:
+                raise forked("the head row is gone")
+            if edge is None:
+                self._not_older(seen, place.size, place.root)
+                edge = _edge_of(place)
+            if place.old_index is not None:
+                written.append(entry_of(place, "old_"))
+                continue
+            last = LedgerEntry.write(
+                draft,
+                index=edge.size,
+                at=at,
+                incident_seq=None if draft.incident is None else _after(place.incident_seq),
+                incident_prev=place.incident_leaf,
+            )
+            connection.execute(_INSERT, row_of(last))
+            edge.append(bytes.fromhex(last.leaf.removeprefix("sha256:")))
+            written.append(last)
+        if edge is not None and last is not None:
+            root = edge.root()
+            moved = {"size": edge.size, "frontier": edge.packed(), "root": root, "last": last.leaf}
+            connection.execute(_MOVE_HEAD, moved)
+        return written
+
+    def _not_older(self, seen: tuple[int, Digest] | None, size: int, root: Digest) -> None:
+        """A log that this process has seen longer, or equally long with another root, was rolled back or replaced."""
+        if seen is not None and (size < seen[0] or (size == seen[0] and root != seen[1])):
+            raise forked(f"this process saw {seen[0]} entries under {seen[1]}, now there are {size} under {root}")
+        if self._seen is None or size > self._seen[0]:
+            self._seen = (size, root)
+
+
+def _edge_of(place: Any) -> Frontier:
+    """The stored right edge; LedgerError when head, edge and last entry do not agree."""
+    try:
+        edge = Frontier(place.size, bytes(place.frontier))
+    except ValueError as error:
+        raise forked(f"the stored head is damaged: {error}") from error
+    if edge.root() != place.root:
+        raise forked("the stored head does not match its own frontier")
+    if place.stands != place.last:
+        raise forked(f"the head says {place.size} entries, the last of them is missing or another one")
+    return edge
+
+
+def _after(sequence: int | None) -> int:
+    return 0 if sequence is None else sequence + 1

@@ -31,6 +31,15 @@ LAW = (  # the first that fits
     Room("runbooks/loader.py", ("runbooks.domain", "runbooks.domain."), ("pydantic", "yaml")),
     Room("runbooks/", ("runbooks", "runbooks."), ("pydantic",)),
     Room(
+        "tasks/connectors/__init__.py",
+        ("runbooks.domain", "runbooks.domain.", "tasks.connectors."),
+        ANY,
+        ("prefect", *YAML),
+    ),  # the registry
+    Room(
+        "tasks/stores/__init__.py", ("runbooks.domain", "runbooks.domain.", "tasks.stores."), ANY, ("prefect", *YAML)
+    ),  # the registry
+    Room(
         "tasks/connectors/",
         ("runbooks.domain", "runbooks.domain.", "tasks.connectors.base", "tasks.connectors._"),
         ANY,

@@ -27,7 +27,7 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
-def open_connector(  # noqa: PLR0917 - six things, each another kind of thing
+def open_connector(
     kind: str,
     name: str,
     system: str,

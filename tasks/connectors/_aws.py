@@ -84,7 +84,7 @@ class Aws:
         if self._settings.credentials == "sdk":
             return boto3.session.Session(region_name=self._settings.region)
         try:
-            keys = json.loads(self._place.resolve(self._settings.credentials))
+            keys = json.loads(self._place.secret(self._settings.credentials))
             access, secret, token = keys["access_key_id"], keys["secret_access_key"], keys.get("session_token")
         except (ValueError, KeyError, TypeError, AttributeError):
             raise NotDoneError(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runbooks.domain.errors import QuellError
-from tasks.connectors._signals import MaybeDoneError, NotDoneError
+from tasks.connectors._signals import SignalError, contained
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Collected:
 
     def __next__(self) -> bytes:
         try:
-            return next(self._items)
-        except (StopIteration, QuellError):
-            raise
-        except Exception as problem:
+            item = contained(lambda: next(self._items, None))
+        except SignalError as problem:
             if self._error is None:
                 raise
-            ours = isinstance(problem, NotDoneError | MaybeDoneError)
-            raise self._error(str(problem) if ours else type(problem).__name__) from None
+            raise self._error(problem.reason) from None
+        if item is None:
+            raise StopIteration
+        return item

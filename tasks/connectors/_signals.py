@@ -1,4 +1,4 @@
-"""What a connector's private methods tell the guard: two signals, a deadline, and text that is safe to show.
+"""What passes between a connector's private methods and the guard: signals, limits, a deadline, an act, safe text.
 
 The signals never leave `base`; it turns them into domain errors that name system, verb and target.
 """
@@ -6,34 +6,52 @@ The signals never leave `base`; it turns them into domain errors that name syste
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from runbooks.domain.containment import ContainmentAction, Snapshot
+from runbooks.domain.errors import QuellError
 from runbooks.domain.instants import Instant
 from runbooks.domain.value import Json
 
+T = TypeVar("T")
 
-class NotDoneError(Exception):
-    """The far side definitely did not do it. `retry_after` in seconds when it asked for patience (429)."""
+
+class SignalError(Exception):
+    """What a connector's private method tells the guard. `reason` is fit to be shown: no secret, no foreign text."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        """Seconds, when the far side asked for patience."""
 
 
-class MaybeDoneError(Exception):
+class NotDoneError(SignalError):
+    """The far side definitely did not do it."""
+
+
+class MissingError(NotDoneError):
+    """The named target does not exist at the far side."""
+
+
+class MaybeDoneError(SignalError):
     """It was sent and the answer does not tell: a time-out after sending, a broken connection, a 5xx."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after = retry_after
+
+class FaultError(MaybeDoneError):
+    """A fault of ours, or of a library, that nobody foresaw. Only its kind is told: its text may hold a secret."""
 
 
-class MissingError(Exception):
-    """The named target does not exist at the far side."""
+def contained(call: Callable[[], T]) -> T:
+    """Call it; nothing but our own errors comes out. The one place where any failure at all is caught."""
+    try:
+        return call()
+    except (SignalError, QuellError):
+        raise
+    except Exception as problem:  # noqa: BLE001 - no foreign exception leaves a connector
+        raise FaultError(f"a fault ({type(problem).__name__})") from None
 
 
 class Limits(BaseModel):
@@ -58,6 +76,8 @@ class Deadline:
 
     def __init__(self) -> None:
         self._end = time.monotonic()
+        self.reserved = 0.0
+        """Seconds kept back from sending, so that there is time to look whether it arrived."""
 
     def restart(self, seconds: float) -> None:
         """End so many seconds from now."""
@@ -65,7 +85,7 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds left; zero or less when it is over."""
-        return self._end - time.monotonic()
+        return self._end - self.reserved - time.monotonic()
 
     def sleep(self, seconds: float) -> bool:
         """Wait, unless that would pass the end: then False at once."""
@@ -84,8 +104,18 @@ class Place:
     system: str
     stated: Mapping[str, Json]
     resolve: Callable[[str], str]
-    """Turns a secret reference into the secret; asked at each use, never remembered."""
+    """Turns a secret reference into the secret."""
     now: Callable[[], Instant]
+
+    def secret(self, reference: str) -> str:
+        """The secret, read now and never remembered; NotDoneError when it cannot be read or is empty."""
+        try:
+            found = contained(lambda: self.resolve(reference)).strip()
+        except (FaultError, QuellError):
+            raise NotDoneError(f"the secret {shown(reference)} cannot be read") from None
+        if not found:
+            raise NotDoneError(f"the secret {shown(reference)} is empty")
+        return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ class AwsSsm(Connector):
     """Target: `parameter:label`. Desired: `version`, the number of the version to serve."""
 
     verbs = frozenset({Verb.ROLL_BACK_PROMPT})
-    repeatable = verbs
 
     def __init__(self, place: Place, settings: Settings) -> None:
         super().__init__(place, settings)

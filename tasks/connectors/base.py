@@ -27,7 +27,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, final
 
-from runbooks.domain.approval import Purpose
 from runbooks.domain.containment import (
     UNDO_IMPOSSIBLE,
     VERB_REVERSIBILITY,
@@ -38,36 +37,19 @@ from runbooks.domain.containment import (
     Snapshot,
     Verb,
 )
-from runbooks.domain.errors import (
-    ContainmentError,
-    EvidenceError,
-    GrantRefusedError,
-    Outcome,
-    QuellError,
-    SelfLockoutError,
-    TargetMissingError,
-    UndoImpossibleError,
-)
-from runbooks.domain.grant import Authority, Claim, Grant, GrantFacts, check_grant
+from runbooks.domain.errors import ContainmentError, Outcome, QuellError, SelfLockoutError, UndoImpossibleError
+from runbooks.domain.grant import Authority, Claim, Grant
 from runbooks.domain.instants import Instant
 from runbooks.domain.recovery import Trial, TrialKind
-from runbooks.domain.value import Json, canonical
+from runbooks.domain.value import Json
 from tasks.connectors._collected import Collected
+from tasks.connectors._right import ask, demand_right, named, nothing_sent, unreadable
 from tasks.connectors._sending import Effect, Sending
-from tasks.connectors._signals import (
-    Act,
-    Deadline,
-    Limits,
-    MaybeDoneError,
-    MissingError,
-    NotDoneError,
-    Place,
-    shown_state,
-)
+from tasks.connectors._signals import Act, Deadline, Limits, NotDoneError, Place, SignalError, contained, shown_state
 
 State = dict[str, str]
 T = TypeVar("T")
-FINAL = ("perform", "reverse", "observe", "collect", "probe", "trial", "check")
+FINAL = ("perform", "reverse", "observe", "collect", "probe", "trial", "check", "read")
 
 
 class Connector(ABC):
@@ -75,8 +57,6 @@ class Connector(ABC):
 
     verbs: ClassVar[frozenset[Verb]] = frozenset()
     """What it can take away. Empty: it only reads."""
-    repeatable: ClassVar[frozenset[Verb]] = frozenset()
-    """Verbs that set a state, so that sending them twice is the same as once."""
     practice_only: ClassVar[bool] = False
     """It refuses systems that are not marked practice."""
 
@@ -91,23 +71,23 @@ class Connector(ABC):
         self.limits = limits
         self.deadline = Deadline()
 
-    # What an implementer writes. `NotDoneError`, `MaybeDoneError` and `MissingError` say what happened.
+    # What an implementer writes. Failures are told by NotDoneError, MaybeDoneError and MissingError.
 
     def _observe(self, action: ContainmentAction) -> State:
-        """The state of the target now: only what the verb changes, never a secret. Raises `MissingError`."""
-        raise NotImplementedError
+        """The state of the target now: only what the verb changes, never a secret. Raises MissingError."""
+        raise NotDoneError(f"a {self.place.kind} connector cannot {action.verb.shown}")
 
     def _desired(self, act: Act) -> State:
         """What must hold after the act; may need the photograph (a time, an identity)."""
-        raise NotImplementedError
+        raise NotDoneError(f"a {self.place.kind} connector cannot {act.action.verb.shown}")
 
     def _apply(self, act: Act) -> None:
         """Send the act, if the state is still `act.current`."""
-        raise NotImplementedError
+        raise NotDoneError(f"a {self.place.kind} connector cannot {act.action.verb.shown}")
 
     def _restore(self, act: Act) -> None:
         """Send what brings `act.photo` back, if the state is still `act.current`."""
-        raise NotImplementedError
+        raise NotDoneError(f"a {self.place.kind} connector cannot undo {act.action.verb.shown}")
 
     def _own_access(self, action: ContainmentAction) -> str | None:  # noqa: ARG002 - for those who need it
         """Why this would lock quell itself out, or None."""
@@ -117,14 +97,23 @@ class Connector(ABC):
         """The lowest class that an act with this verb may state."""
         return VERB_REVERSIBILITY.get(verb, Reversibility.R3)
 
+    def _repeatable(self, verb: Verb) -> bool:
+        """Whether sending it twice is the same as once; so for everything that sets a state."""
+        return verb is not Verb.CALL_HTTP
+
     def _collect(self, what: str, since: Instant, until: Instant) -> Collected:
-        raise NotImplementedError
+        """Raw items of `what`, from since to until, both included."""
+        raise NotDoneError(f"a {self.place.kind} connector gives no evidence: {what}, {since} to {until}")
 
     def _probe(self, name: str, settings: Mapping[str, Json], mark: str) -> ProbeResult:
-        raise NotImplementedError
+        """One look; `settings` are those of the probe."""
+        raise NotDoneError(f"a {self.place.kind} connector cannot probe: {name}, {len(settings)} settings, {mark}")
 
     def _trial(self, name: str, settings: Mapping[str, Json], text: str, mark: str, kind: TrialKind) -> Trial:
-        raise NotImplementedError
+        """One replay; `settings` are those of the trial."""
+        raise NotDoneError(
+            f"a {self.place.kind} connector cannot try: {name}, {kind}, {len(text + mark + str(settings))}"
+        )
 
     @abstractmethod
     def _check(self) -> list[str]:
@@ -135,63 +124,55 @@ class Connector(ABC):
     @final
     def perform(self, action: ContainmentAction, grant: Grant, authority: Authority) -> Receipt:
         """Do the act once, by the rules at the head of this file."""
-        self.deadline.restart(self.limits.deadline_seconds)
-        self._demand_right(action, grant, authority, undoing=False)  # 1
-        self._demand_fit(action)  # 2
+        self._begin(action, grant, authority, undoing=False)  # 1, 2
         earlier = authority.outcome(action.effect_key)  # 3
         if earlier is not None:
             return earlier
-        own = self._ask(action, lambda: self._own_access(action))  # 2
+        own = ask(action, lambda: self._own_access(action))  # 2
         if own is not None:
-            raise SelfLockoutError(f"{self._named(action)}: {own}")
+            raise SelfLockoutError(f"{named(action)}: {own}")
         self.read(action)
         claim = authority.claim(grant, action)  # 4
         photo = self._photograph(claim, action, action.effect_key, authority)  # 5
-        desired = self._attempt(
-            claim, action, authority, lambda: self._desired(Act(action, photo, photo.state, action.effect_key))
-        )
+        first = Act(action, photo, photo.state, action.effect_key)
+        desired = self._attempt(claim, action, authority, lambda: self._desired(first))
+        irreversible = action.reversibility is Reversibility.R3
         effect = Effect(
             key=action.effect_key,
             photo=photo,
-            reached=lambda state: desired.items() <= state.items(),
-            objection=lambda state: self._changed_since(photo, state, action),
-            send=lambda state: self._apply(Act(action, photo, state, action.effect_key)),
             wanted=desired,
+            repeatable=self._repeatable(action.verb),
+            reached=lambda state: desired.items() <= state.items(),
+            objection=lambda state: _not_as_photographed(photo, state) if irreversible else None,
+            send=lambda state: self._apply(Act(action, photo, state, action.effect_key)),
         )
         return Sending(self, authority, claim, action, effect).carry_out()  # 6 to 9
 
     @final
     def reverse(self, action: ContainmentAction, grant: Grant, authority: Authority) -> Receipt:
         """Undo the act once: put back what was photographed, by the rules at the head of this file."""
-        self.deadline.restart(self.limits.deadline_seconds)
-        self._demand_right(action, grant, authority, undoing=True)  # 1
-        self._demand_fit(action)  # 2
+        self._begin(action, grant, authority, undoing=True)  # 1, 2
         if action.verb in UNDO_IMPOSSIBLE or action.reversibility is Reversibility.R3:  # a
-            raise UndoImpossibleError(
-                f"{self._named(action)}: expected an act that can be undone, found one of class R3."
-            )
+            raise UndoImpossibleError(f"{named(action)}: expected an act that can be undone, found one of class R3.")
         undone = authority.outcome(action.undo_key)  # 3
         if undone is not None:
             return undone
         receipt, before = authority.outcome(action.effect_key), authority.before(action.effect_key)
-        if receipt is None or before is None:
-            raise ContainmentError(
-                f"{self._named(action)}: expected its receipt and its photograph, found "
-                f"{'no receipt' if receipt is None else 'no photograph'}.",
-                now="nothing was changed there by this undoing.",
-                next_step="look at the target itself; where the record does not say what to restore, a person decides.",
-                outcome=Outcome.NOT_DONE,
-            )
-        self._demand_untouched(action, self.read(action), receipt, before)  # b, before the grant is consumed
+        if receipt is None or before is None:  # a
+            missing = "no receipt" if receipt is None else "no photograph"
+            raise nothing_sent(f"{named(action)}: expected the effect's receipt and photograph, found {missing}")
+        touched = _touched(self.read(action), receipt, before)  # b, before the grant is consumed
+        if touched is not None:
+            raise nothing_sent(f"{named(action)}: {touched}")
         claim = authority.claim(grant, action)  # 4
-        photo = self._photograph(claim, action, action.undo_key, authority)  # 5
         effect = Effect(
             key=action.undo_key,
-            photo=photo,
-            reached=lambda state: state == before.state,
-            objection=lambda state: self._touched(state, receipt, before),
-            send=lambda state: self._restore(Act(action, before, state, action.undo_key)),
+            photo=self._photograph(claim, action, action.undo_key, authority),  # 5
             wanted=before.state,
+            repeatable=self._repeatable(action.verb),
+            reached=lambda state: state == before.state,
+            objection=lambda state: _touched(state, receipt, before),  # b
+            send=lambda state: self._restore(Act(action, before, state, action.undo_key)),
         )
         return Sending(self, authority, claim, action, effect).carry_out()  # 6 to 9
 
@@ -199,98 +180,55 @@ class Connector(ABC):
     def observe(self, action: ContainmentAction) -> State:
         """The state of the act's target now; reads only."""
         self.deadline.restart(self.limits.deadline_seconds)
-        self._demand_verb(action)
         return self.read(action)
 
     @final
+    def read(self, action: ContainmentAction) -> State:
+        """The same within a running deadline. TargetMissingError when there is no target, else ContainmentError."""
+        return ask(action, lambda: self._observe(action))
+
+    @final
     def collect(self, what: str, since: Instant, until: Instant) -> Collected:
-        """Evidence, item by item as received; `facts` hold after the last item. Errors midway come from the iterator."""
+        """Evidence, item by item as received; its facts hold after the last. A failure midway is an EvidenceError."""
         self.deadline.restart(self.limits.deadline_seconds)
-        subject = f"{self.place.system}: {self.place.kind} {self.place.name}: {what}"
         try:
-            collected = self._collect(what, since, until)
-        except NotImplementedError:
-            raise self._cannot("give evidence") from None
-        except (NotDoneError, MaybeDoneError, MissingError) as problem:
-            raise _unreadable(subject, str(problem)) from None
-        collected.guard(lambda problem: _unreadable(subject, problem))
+            collected = contained(lambda: self._collect(what, since, until))
+        except SignalError as problem:
+            raise unreadable(self.place, what, problem.reason) from None
+        collected.guard(lambda problem: unreadable(self.place, what, problem))
         return collected
 
     @final
     def probe(self, name: str, settings: Mapping[str, Json], mark: str) -> ProbeResult:
         """One harmless look through the path that the agent uses; `mark` goes along, so that it is never counted."""
-        self.deadline.restart(self.limits.deadline_seconds)
-        return self._reading("probe", lambda: self._probe(name, settings, mark))
+        return self._reading(f"probe {name}", lambda: self._probe(name, settings, mark))
 
     @final
     def trial(self, name: str, settings: Mapping[str, Json], text: str, mark: str, kind: TrialKind) -> Trial:
         """One harmless replay of `text`, an attack or a benign neighbour."""
-        self.deadline.restart(self.limits.deadline_seconds)
-        return self._reading("try", lambda: self._trial(name, settings, text, mark, kind))
+        return self._reading(f"trial {name}", lambda: self._trial(name, settings, text, mark, kind))
 
     @final
     def check(self) -> list[str]:
         """What is not ready, in words; empty when all is. Changes nothing."""
         self.deadline.restart(self.limits.deadline_seconds)
         try:
-            return [f"{self.place.system}/{self.place.name}: {line}" for line in self._check()]
+            found = contained(self._check)
+        except SignalError as problem:
+            found = [problem.reason]
         except QuellError as problem:
-            return [str(problem)]
-        except Exception as problem:  # noqa: BLE001 - whatever is wrong, "not ready" is the answer
-            return [f"{self.place.system}/{self.place.name}: not ready: {_reason(problem)}"]
+            found = [str(problem)]
+        return [f"{self.place.system}/{self.place.name}: {line}" for line in found]
 
-    # How the guard does it.
-
-    def read(self, action: ContainmentAction) -> State:
-        """The state of the target; TargetMissingError when there is none, ContainmentError when it cannot be read."""
-        return self._ask(action, lambda: self._observe(action))
-
-    def _named(self, action: ContainmentAction) -> str:
-        return f"{action.system}: {action.verb.shown} {action.target} through {self.place.name}"
-
-    def _demand_right(self, action: ContainmentAction, grant: Grant, authority: Authority, *, undoing: bool) -> None:
-        facts = authority.facts(grant, action)
-        reasons = list(check_grant(grant, action, facts).reasons)
-        if (grant.purpose is Purpose.CONTAIN) is undoing:
-            reasons.append(f"the grant is to {grant.purpose}, not to {'undo' if undoing else 'contain'}")
-        reasons += self._foreign(action, facts)
-        if reasons:
-            authority.refused(grant, action, tuple(reasons))
-            raise GrantRefusedError(
-                f"{self._named(action)}: expected a grant that covers it, found that {'; '.join(reasons)}.",
-                now="nothing was sent there.",
-                next_step="ask for approval of exactly this act (`quell inbox`), then run it again.",
-            )
-
-    def _foreign(self, action: ContainmentAction, facts: GrantFacts) -> list[str]:
-        """Why this connector is not the one that the active configuration means."""
-        mine = (self.place.system, self.place.name)
-        if (action.system, action.connector) != mine:
-            return [f"the act is for {action.system}/{action.connector}, this is {'/'.join(mine)}"]
-        system = facts.configuration.systems.get(action.system)
-        if system is None:
-            return []  # check_grant said so
-        connection = system.connections.get(action.connector)
-        if connection is None:
-            return [f"the active configuration has no connection {action.connector}"]
-        if connection.kind != self.place.kind or canonical(connection.settings) != canonical(dict(self.place.stated)):
-            return [f"the connection {action.connector} was opened with other settings than the active ones"]
-        if self.practice_only and not system.practice:
-            return [f"a {self.place.kind} connector is for practice systems only"]
-        return []
-
-    def _demand_verb(self, action: ContainmentAction) -> None:
-        if action.verb not in self.verbs:
+    def _begin(self, action: ContainmentAction, grant: Grant, authority: Authority, *, undoing: bool) -> None:
+        self.deadline.restart(self.limits.deadline_seconds)
+        demand_right(self.place, action, grant, authority, undoing=undoing, practice_only=self.practice_only)  # 1
+        if action.verb not in self.verbs:  # 2
             known = ", ".join(sorted(self.verbs)) or "none, it only reads"
-            raise self._nothing_sent(f"{self._named(action)}: expected one of the verbs it has ({known})")
-
-    def _demand_fit(self, action: ContainmentAction) -> None:
-        self._demand_verb(action)
+            raise nothing_sent(f"{named(action)}: expected one of the verbs it has ({known})")
         least = self._least(action.verb)
         if action.reversibility.rank < least.rank:
-            raise self._nothing_sent(
-                f"{self._named(action)}: expected class {least} or higher, found {action.reversibility}"
-            )
+            raise nothing_sent(f"{named(action)}: expected class {least} or higher, found {action.reversibility}")
 
     def _photograph(self, claim: Claim, action: ContainmentAction, key: str, authority: Authority) -> Snapshot:
         photo = authority.before(key)
@@ -301,85 +239,35 @@ class Connector(ABC):
         return photo
 
     @staticmethod
-    def _changed_since(photo: Snapshot, state: State, action: ContainmentAction) -> str | None:
-        if action.reversibility is Reversibility.R3 and state != photo.state:
-            return f"expected what was photographed ({shown_state(photo.state)}), found {shown_state(state)}"
-        return None
-
-    @staticmethod
-    def _touched(state: State, receipt: Receipt, before: Snapshot) -> str | None:
-        if state in (receipt.after, before.state):
-            return None
-        return (
-            f"expected what we left ({shown_state(receipt.after)}) or what was before ({shown_state(before.state)}), "
-            f"found {shown_state(state)}: somebody else changed it"
-        )
-
-    def _demand_untouched(self, action: ContainmentAction, state: State, receipt: Receipt, before: Snapshot) -> None:
-        touched = self._touched(state, receipt, before)
-        if touched is not None:
-            raise self._nothing_sent(f"{self._named(action)}: {touched}")
-
-    def _ask(self, action: ContainmentAction, read: Callable[[], T]) -> T:
-        """Read at the far side before anything is sent; whatever goes wrong, it is not done."""
-        try:
-            return read()
-        except MissingError as problem:
-            raise TargetMissingError(
-                f"{self._named(action)}: expected an existing target, found none: {problem}.",
-                next_step="compare the target's name in config/systems.toml with the system; a typing error contains nothing.",
-            ) from None
-        except QuellError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - no foreign exception leaves a connector
-            raise self._nothing_sent(
-                f"{self._named(action)}: expected a readable target, found: {_reason(problem)}"
-            ) from None
-
-    def _attempt(self, claim: Claim, action: ContainmentAction, authority: Authority, read: Callable[[], T]) -> T:
+    def _attempt(claim: Claim, action: ContainmentAction, authority: Authority, read: Callable[[], T]) -> T:
         """Read after the claim: a failure is recorded. Under a resumed claim an earlier holder may have sent it."""
         try:
-            return self._ask(action, read)
+            return ask(action, read)
         except ContainmentError as problem:
-            problem.outcome = Outcome.UNKNOWN if claim.resumed else Outcome.NOT_DONE
             if claim.resumed:
-                problem.now = "unknown: an earlier attempt may have reached it, and it cannot be read."
+                problem.outcome = Outcome.UNKNOWN
+                problem.now = "unknown: an earlier attempt may have reached it, and now it cannot be read."
             authority.not_done(claim, action, problem.outcome, problem.problem)
             raise
 
     def _reading(self, what: str, read: Callable[[], T]) -> T:
+        self.deadline.restart(self.limits.deadline_seconds)
         try:
-            return read()
-        except NotImplementedError:
-            raise self._cannot(what) from None
-        except QuellError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - no foreign exception leaves a connector
-            raise self._nothing_sent(
-                f"{self.place.system}/{self.place.name}: could not {what}: {_reason(problem)}"
-            ) from None
-
-    def _cannot(self, what: str) -> ContainmentError:
-        return self._nothing_sent(f"{self.place.system}/{self.place.name}: a {self.place.kind} connector cannot {what}")
-
-    @staticmethod
-    def _nothing_sent(problem: str) -> ContainmentError:
-        return ContainmentError(
-            f"{problem}.",
-            now="nothing was changed there.",
-            next_step="run `quell check`, correct what it names, and run it again.",
-            outcome=Outcome.NOT_DONE,
-        )
+            return contained(read)
+        except SignalError as problem:
+            raise nothing_sent(f"{self.place.system}: {what} through {self.place.name}: {problem.reason}") from None
 
 
-def _reason(problem: Exception) -> str:
-    """Our own words are shown; of a foreign exception only its name, since its text may hold a secret."""
-    return str(problem) if isinstance(problem, NotDoneError | MaybeDoneError | MissingError) else type(problem).__name__
+def _not_as_photographed(photo: Snapshot, state: State) -> str | None:
+    if state == photo.state:
+        return None
+    return f"it is no longer what was photographed ({shown_state(photo.state)}) but {shown_state(state)}"
 
 
-def _unreadable(subject: str, problem: str) -> EvidenceError:
-    return EvidenceError(
-        f"{subject}: expected readable evidence, found: {problem}.",
-        now="what was read before this is whole; the rest is not.",
-        next_step="the gap is named in the manifest; mend the source and collect again.",
+def _touched(state: State, receipt: Receipt, before: Snapshot) -> str | None:
+    if state in (receipt.after, before.state):
+        return None
+    return (
+        f"expected what we left ({shown_state(receipt.after)}) or what was before ({shown_state(before.state)}), "
+        f"found {shown_state(state)}: somebody else changed it"
     )

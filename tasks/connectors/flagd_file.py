@@ -31,7 +31,6 @@ class FlagdFile(Connector):
     """Target: a flag's key. Desired: `variant`, the one that serves false (default `off`)."""
 
     verbs = frozenset({Verb.DISABLE_TOOL})
-    repeatable = verbs
 
     def __init__(self, place: Place, settings: Settings) -> None:
         super().__init__(place, settings)

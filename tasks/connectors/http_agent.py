@@ -137,7 +137,7 @@ class HttpAgent(Connector):
     def _call(self, method: str, path: str, body: Json, mark: str) -> Answer:
         headers = {self._settings.mark_header: mark}
         if self._settings.bearer is not None:
-            headers["Authorization"] = f"Bearer {self.place.resolve(self._settings.bearer).strip()}"
+            headers["Authorization"] = f"Bearer {self.place.secret(self._settings.bearer)}"
         return self._http.call(method, path, json_body=body, headers=headers)
 
     def _parsed(self, model: type[T], table: str, name: str, settings: Mapping[str, Json]) -> T:

@@ -45,7 +45,6 @@ class OAuth(Connector):
     """Targets: a client id (`block_client`), a name of `tokens` (`revoke_token`)."""
 
     verbs = frozenset({Verb.BLOCK_CLIENT, Verb.REVOKE_TOKEN})
-    repeatable = verbs
 
     def __init__(self, place: Place, settings: Settings) -> None:
         super().__init__(place, settings)
@@ -91,9 +90,8 @@ class OAuth(Connector):
         wrong = []
         if self._introspect("quell-check-no-such-token").get("active") is not False:
             wrong.append("introspection answers active for a token that does not exist")
-        for name, reference in self._settings.tokens.items():
-            if not self.place.resolve(reference).strip():
-                wrong.append(f"the token {name} is empty")
+        for reference in self._settings.tokens.values():
+            self.place.secret(reference)
         return wrong
 
     def _client(self, client_id: str) -> tuple[State, str | None]:
@@ -151,13 +149,10 @@ class OAuth(Connector):
         reference = self._settings.tokens.get(name)
         if reference is None:
             raise MissingError(f"settings.tokens has no {shown(name)}")
-        token = self.place.resolve(reference).strip()
-        if not token:
-            raise MissingError(f"the secret behind settings.tokens.{shown(name)} is empty")
-        return token
+        return self.place.secret(reference)
 
     def _secret(self) -> str:
-        return self.place.resolve(self._settings.client_secret).strip()
+        return self.place.secret(self._settings.client_secret)
 
     def _own(self) -> tuple[str, str]:
         return self._settings.client_id, self._secret()

@@ -25,6 +25,14 @@ MAY_CATCH_ALL: Mapping[str, tuple[int, str]] = {
         1,
         "one flow file that fails to import, in any way, must not keep the others from starting",
     ),
+    "tasks/connectors/_signals.py": (
+        1,
+        "no foreign exception leaves a connector: each becomes an error that says what state the system is in",
+    ),
+    "tasks/stores/_vault.py": (
+        2,
+        "a key without its pack is discarded and the error goes on; a source that breaks off is a named gap",
+    ),
 }
 
 

@@ -128,6 +128,7 @@ HONEST: dict[str, str] = {
     "runbooks/loader.py": "import yaml\nfrom runbooks.domain.a import x\n",
     "tasks/connectors/a.py": "import httpx\nfrom tasks.connectors.base import Connector\nfrom runbooks.domain.b import found\n",
     "tasks/connectors/base.py": "from runbooks.domain import a\n",
+    "tasks/stores/__init__.py": "from tasks.stores import a\nfrom tasks.stores.a import store\n",
     "tasks/stores/a.py": "import sqlalchemy\nstore.append(1)\n",
     "tasks/settings.py": "import os\nimport tomllib\nfrom runbooks.domain import a\n",
     "tasks/ledger.py": "from tasks.stores import open\nfrom tasks import connectors, settings\nledger.append(entry, key=key)\n",

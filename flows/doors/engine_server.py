@@ -144,7 +144,8 @@ def wait_healthy(
         except (OSError, ValueError) as error:
             found = str(error)
         if server is not None and not server.running():
-            raise EngineUnreachable(f"The Prefect server ended while starting; see {server.log}.")
+            last = server.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise EngineUnreachable(f"The Prefect server ended while starting ({''.join(last)}); see {server.log}.")
         time.sleep(0.1)
     raise EngineUnreachable(f"Expected {url}/health to answer within {timeout_seconds:.0f} s, found: {found}.")
 
@@ -180,8 +181,9 @@ class EngineCalls:
                 if error.code != 503 or attempt == BUSY_RETRIES:
                     detail = error.read()[:300].decode(errors="replace")
                     raise EngineUnreachable(f"{method} {path}: Prefect answered {error.code}: {detail}") from None
-            except OSError as error:
-                if attempt == BUSY_RETRIES:
+            except OSError as error:  # a change whose answer was lost may have happened: it is not sent twice
+                unsent = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+                if attempt == BUSY_RETRIES or not (unsent or method == "GET"):
                     raise EngineUnreachable(f"{method} {self.url}{path}: no answer ({error}).") from None
             time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")

@@ -37,6 +37,7 @@ from flows.doors.processes import alive
 from flows.doors.standby import CANCEL_SIGNAL
 
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
+ORPHAN_AGE_SECONDS = 10.0
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 
@@ -240,16 +241,16 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
                 self._cancelling.add(flow_run.id)
                 task = asyncio.create_task(self._nursery.end(child, CANCEL_SIGNAL, CANCEL_GRACE_SECONDS))
                 task.add_done_callback(partial(self._no_longer_cancelling, flow_run.id))
-            elif _gone(flow_run.infrastructure_pid):
+            elif _gone(flow_run):
                 await self._cancelled(flow_run.id)
 
     def _no_longer_cancelling(self, flow_run_id: UUID, _: asyncio.Task[None]) -> None:
         self._cancelling.discard(flow_run_id)
 
     async def settle_orphans(self) -> None:
-        """Runs of an earlier worker on this machine that was killed with its children: they are not running."""
+        """Runs whose process on this machine has gone while nobody could say so: a killed worker, a long loss of touch."""
         for flow_run in await self._runs_of_pool(StateType.RUNNING, StateType.PENDING):
-            if flow_run.id not in self.claimed and _gone(flow_run.infrastructure_pid):
+            if flow_run.id not in self.claimed and _gone(flow_run):
                 await self._crashed(flow_run.id, "The flow run's process had gone, with its worker.")
 
     async def _runs_of_pool(self, *types: StateType) -> list[FlowRun]:
@@ -273,7 +274,13 @@ def _pid_of(infrastructure_pid: str) -> int:
     return int(parts[1]) if len(parts) == 3 and parts[0] == socket.gethostname() and parts[1].isdigit() else 0
 
 
-def _gone(infrastructure_pid: str | None) -> bool:
-    """Whether this names a process of this machine that is certainly no more. Unknown forms and hosts: not certain."""
-    pid = _pid_of(infrastructure_pid or "")
-    return bool(pid) and not alive(pid, (infrastructure_pid or "").rpartition(":")[2])
+def _gone(flow_run: FlowRun) -> bool:
+    """Whether the run names a process of this machine that is certainly no more. Unknown forms and hosts: not certain.
+
+    Nor is a young state: a new attempt shows the process of the one before until its worker has written its own.
+    """
+    named = flow_run.infrastructure_pid or ""
+    if not _pid_of(named) or flow_run.state is None:
+        return False
+    age = datetime.now(UTC) - flow_run.state.timestamp
+    return age.total_seconds() > ORPHAN_AGE_SECONDS and not alive(_pid_of(named), named.rpartition(":")[2])

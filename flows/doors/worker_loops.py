@@ -19,6 +19,7 @@ from flows.doors.warm_worker import CONNECTION_ERRORS, OnRefused, QuellWorker
 
 POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
+ORPHAN_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
 TERM_GRACE_SECONDS = 15.0
 
@@ -43,11 +44,11 @@ async def work(
     await nursery.open()
     worker = QuellWorker(listed=listed, nursery=nursery, on_refused=on_refused, limit=limit, name=name)
     async with worker:
-        await _tried(worker.settle_orphans)
         loops = [
             asyncio.create_task(_submit(worker)),
             asyncio.create_task(_listen(worker)),
             asyncio.create_task(_every(SYNC_SECONDS, worker.sync_with_backend)),
+            asyncio.create_task(_every(ORPHAN_SECONDS, worker.settle_orphans)),
         ]
         _log.info("Worker %r started: pool %s, limit %d, %d entry points.", worker.name, POOL, limit, len(listed))
         waits = [asyncio.create_task(stopping.wait()), *loops]

@@ -86,18 +86,12 @@ def no_swallowing(tree: Tree, listed: Mapping[str, tuple[int, str]] = MAY_CATCH_
 
 def _appends_to_ledger(node: ast.AST) -> bool:
     """A list's append takes one positional argument; anything richer, or called on something named a ledger or a store, is the ledger's."""
-    if not (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in {"append", "append_entry"}
-    ):
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return False
-    receiver = ast.unparse(node.func.value).lower().removesuffix("()").rpartition(".")[2]
-    return (
-        len(node.args) > 1
-        or bool(node.keywords)
-        or receiver.strip("_") in {"ledger", "store", "ledger_store", "ledgerstore"}
-    )
+    if node.func.attr != "append":
+        return node.func.attr == "append_all"
+    receiver = ast.unparse(node.func.value).lower().removesuffix("()").rpartition(".")[2].strip("_")
+    return len(node.args) > 1 or bool(node.keywords) or receiver in {"ledger", "store", "ledger_store"}
 
 
 def one_pen(tree: Tree) -> list[str]:

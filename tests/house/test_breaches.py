@@ -95,6 +95,7 @@ BREACHES: tuple[tuple[Law, dict[str, str], str], ...] = (
     (code.no_swallowing, {"tasks/a.py": "with contextlib.suppress(Exception):\n    f()"}, "line 1"),
     (code.one_pen, {"tasks/approval.py": "ledger.append(entry)"}, "approval.py:1"),
     (code.one_pen, {"flows/doors/keeper.py": "self._ledger.append(entry)"}, "keeper.py:1"),
+    (code.one_pen, {"tasks/evidence.py": "log.append_all(drafts)"}, "evidence.py:1"),
     (code.one_pen, {"tasks/evidence.py": "log.append(entry, key='k')"}, "evidence.py:1"),
     (code.one_pen, {"tasks/evidence.py": "stores.ledger().append(entry)"}, "evidence.py:1"),
     (texts.no_machine_path, {"README.md": f"see {HOME}x"}, "README.md:1"),

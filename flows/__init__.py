@@ -1,1 +1,1 @@
-"""The order of things: one flow per archetype, and the doors through which the world comes in."""
+"""ORDER: one file per archetype, the story of its response."""

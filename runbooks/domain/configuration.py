@@ -142,6 +142,8 @@ class System(Value):
     practice: bool = False
     approved_uses: tuple[str, ...] = ()
     fallback: str | None = None
+    harmful_tools: tuple[str, ...] = ()
+    """Tools whose effects reach people or money: what the affected-records list and the trials look for."""
     connections: dict[Name, Connection] = {}
     controls: tuple[Control, ...] = ()
     evidence: tuple[EvidenceSource, ...] = ()

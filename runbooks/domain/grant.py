@@ -5,7 +5,7 @@ port and checks them with `check_grant`; nobody's word counts, not even the engi
 
 Rules of `check_grant`, in order:
 1. The grant is for exactly this act: action digest, incident, effect key (doing and undoing have different ones).
-2. The incident is open, and a drill's act aims at a practice system only.
+2. The incident is open (what was taken away may be given back after closure), and a drill's act aims at a practice system only.
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
 5. Either a pre-authorisation of the active policy covers the act, or the request that the grant names stands granted now.
@@ -124,7 +124,7 @@ def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> G
         reasons.append(f"the grant is for the effect {grant.effect_key}, this is {expected_key}")
     # 2
     system = facts.configuration.systems.get(action.system)
-    if not facts.open:
+    if not facts.open and grant.purpose is Purpose.CONTAIN:
         reasons.append(f"{action.incident} is closed")
     if system is None:
         reasons.append(f"the system {action.system} is not in the active inventory")

@@ -17,7 +17,8 @@ from runbooks.domain.runbook import ContainmentStep, Runbook, When
 from runbooks.domain.value import Digest
 
 
-def _action(incident: Incident, control: Control, step: ContainmentStep) -> ContainmentAction:
+def action_for(incident: Incident, control: Control, why: str) -> ContainmentAction:
+    """The exact act that this control means for this incident."""
     least = VERB_REVERSIBILITY.get(control.verb)
     stated = control.reversibility or least
     if stated is None:
@@ -26,7 +27,7 @@ def _action(incident: Incident, control: Control, step: ContainmentStep) -> Cont
         stated = least
     return ContainmentAction(
         id=control.name, incident=incident.id, system=incident.system, verb=control.verb, connector=control.connector,
-        target=control.target, desired=control.desired, reversibility=stated, title=control.title, why=step.why,
+        target=control.target, desired=control.desired, reversibility=stated, title=control.title, why=why,
         blast_radius=control.blast_radius, undo=control.undo, probes=control.probes, lag_seconds=control.lag_seconds,
         deadline_seconds=control.deadline_seconds, drill=incident.drill,
     )  # fmt: skip
@@ -60,7 +61,7 @@ def make_plan(
     elif not incident.near_miss:
         for step in runbook.containment:  # 3, 4
             controls = _matching(system, step)
-            found += [(_action(incident, control, step), step) for control in controls]
+            found += [(action_for(incident, control, step.why), step) for control in controls]
             if not controls:  # 7
                 named = f" tagged {', '.join(step.tags)}" if step.tags else ""
                 refused.append(f"{incident.system} has no control for {step.verb.shown}{named}")

@@ -34,6 +34,8 @@ class Recovery(Value):
     """What must be shown before re-enabling, and which verbs are re-enabled at all."""
 
     bar: Bar = Bar()
+    lift_for_trials: tuple[Verb, ...] = ()
+    """Verbs given back (with consent) before the trials, because the agent cannot be tried at all without them."""
     re_enable: tuple[Verb, ...] = ()
 
 

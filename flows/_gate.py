@@ -1,0 +1,37 @@
+"""The human stop: what people are asked, how they answer, and why forcing the engine gives nothing away.
+
+Rules of the gate, in order:
+1. Ask for every act that needs people; a request that stands is not asked twice.
+2. Read the record: every request is granted, denied, expired or waiting. Act on all that is granted, at once.
+3. Nothing waits any more: go on.
+4. Otherwise suspend with a fresh form that lists what waits. No process waits; no engine time-out exists.
+5. Whatever wakes the run (an answer, a bell, a forced state) only makes it look: an answer in the form is verified by
+   the same function as everywhere else, and the loop starts again at 2. A wake without a valid answer changes nothing
+   and is on record.
+"""
+
+from collections.abc import Callable
+
+from prefect.flow_runs import suspend_flow_run
+
+from flows._form import LOOK, Answer, answer_form
+from tasks.gate import GateView, record_suspension, record_wake, view_gate, wakes_of_this_run
+
+
+async def pass_gate(incident: str, purpose: str, act: Callable[[list[str]], None]) -> None:
+    """Loop until nothing of this purpose waits; `act` gets the ids of the acts that are granted."""
+    while True:
+        view = view_gate(incident, purpose)  # 2
+        act(view.granted)
+        if not view.open:  # 3
+            return
+        await _suspend(incident, view)  # 4, 5
+
+
+async def _suspend(incident: str, view: GateView) -> None:
+    key = f"gate-{wakes_of_this_run(incident)}"
+    record_suspension(incident, key, view)
+    form = answer_form(view.open, view.people).with_initial_data(description=view.text)
+    answer: Answer | None = await suspend_flow_run(wait_for_input=form, key=key)
+    empty = answer is None or (answer.answer == LOOK and not answer.person)
+    record_wake(incident, key, None if empty or answer is None else answer.model_dump())

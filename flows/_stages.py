@@ -1,0 +1,100 @@
+"""The stages that every response shares. A flow file puts them in order; nothing here knows an archetype.
+
+Each stage asks the ledger what is done, so that a re-run from the top goes on where the last one stopped.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prefect.futures import PrefectFuture
+from prefect.states import State
+
+from flows._form import Start
+from flows._gate import pass_gate
+from runbooks.domain.approval import Purpose
+from runbooks.domain.case import ContainmentVerdict, Ending
+from runbooks.domain.incident import Archetype
+from tasks.approval import request_approvals
+from tasks.containment import contain, give_back, judge, plan_containment
+from tasks.evidence import list_affected, seal_evidence
+from tasks.history import mirror
+from tasks.opening import open_response, respond
+from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
+from tasks.recovery import may_be_given_back, validate_recovery
+from tasks.review import close_incident, schedule_review
+
+
+@asynccontextmanager
+async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
+    """Open the incident (or find it again) and be the one run that responds to it, until the end or a suspension."""
+    incident = open_response(start.model_dump(mode="json"), archetype)
+    with respond(incident):
+        yield incident
+
+
+def seal(incident: str) -> None:
+    """Keep everything first. Nothing is taken away before this, unless a proven person waived it."""
+    seal_evidence(incident)
+    list_affected(incident)
+    show_evidence(incident)
+
+
+def plan(incident: str) -> None:
+    """Exact acts, bound to the seal."""
+    plan_containment(incident)
+
+
+def contain_at_once(incident: str) -> None:
+    """What the active policy pre-authorises: reversible, after the seal, without waiting for a person."""
+    _contain_all(incident, acts_to_do_at_once(incident))
+
+
+async def contain_with_consent(incident: str) -> ContainmentVerdict:
+    """Ask people for the rest, act on each consent as it comes, and judge what containment achieved."""
+    request_approvals(incident, Purpose.CONTAIN, acts_to_ask_for(incident))
+    await pass_gate(incident, Purpose.CONTAIN, lambda granted: _contain_all(incident, granted))
+    return judge(incident)
+
+
+def _contain_all(incident: str, actions: list[str]) -> None:
+    """Side by side, each with its own receipt; one that fails neither hides nor stops the others."""
+    running: list[PrefectFuture[str]] = [contain.submit(incident, action) for action in actions]
+    for future in running:
+        future.wait()
+    if running:
+        show_containment(incident)
+
+
+async def recover(incident: str) -> None:
+    """Replay the attack against the bar; only if it holds, ask other people to give back what may come back."""
+    holds = validate_recovery(incident)
+    show_recovery(incident)
+    if not holds:
+        return
+    request_approvals(incident, Purpose.RE_ENABLE, may_be_given_back(incident))
+    await pass_gate(incident, Purpose.RE_ENABLE, lambda granted: _give_back_all(incident, granted))
+
+
+def _give_back_all(incident: str, actions: list[str]) -> None:
+    """Newest act first, one after the other."""
+    for action in reversed(actions):
+        give_back(incident, action)
+    if actions:
+        show_containment(incident)
+
+
+def close(incident: str) -> str:
+    """Schedule the review, mirror the engine's history, and write how it ended."""
+    schedule_review(incident)
+    mirror(incident)
+    ending: str = close_incident(incident, ending_of(incident))
+    return ending
+
+
+RESPONSE = {"persist_result": False, "retries": 0, "log_prints": False, "validate_parameters": True}
+"""Settings that every response flow shares: nothing is pickled, and the engine never retries on its own."""
+
+__all__ = [
+    "RESPONSE", "Ending", "State", "close", "contain_at_once", "contain_with_consent", "plan", "recover", "response",
+    "seal",
+]  # fmt: skip

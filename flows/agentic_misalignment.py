@@ -1,0 +1,25 @@
+"""The agent goes its own way: nobody attacked it, its goal was too broad or it read it too broadly, and it acts.
+
+It acts now, so reversible things come first and without waiting: once the evidence is sealed, its tools go off and its
+client is blocked, as the policy allows beforehand. What cannot be undone, revoking its token, waits for people. Then
+the goal is tried again, harmlessly, and only a fix that holds gives anything back.
+"""
+
+from prefect import flow
+
+from flows._form import Start
+from flows._stages import RESPONSE, close, contain_at_once, contain_with_consent, plan, recover, response, seal
+from runbooks.domain.incident import Archetype
+
+
+@flow(name="agentic-misalignment", **RESPONSE)
+async def agentic_misalignment(start: Start) -> str:
+    """Respond to an agent that goes its own way: seal, stop it at once, then ask, prove, recover, review."""
+    async with response(start, Archetype.AGENTIC_MISALIGNMENT) as incident:
+        seal(incident)
+        plan(incident)
+        contain_at_once(incident)
+        contained = await contain_with_consent(incident)
+        if contained.complete:
+            await recover(incident)
+        return close(incident)

@@ -1,0 +1,157 @@
+"""The one process awake when no run is. It acts only by writing entries and ringing bells.
+
+Its duties, each a small function of the record and the clock; two keepers at once do no harm, because every entry and
+every start is idempotent under its key:
+1. restart   an open incident that no live run responds to gets a new run: its process died, its state was forced, it
+             was deleted, or it waits without a form that anybody could answer.
+2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
+3. expire    a request past its expiry is closed, and its run is woken.
+"""
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from runbooks.domain.approval import Standing
+from runbooks.domain.errors import QuellError, UnreachableError
+from runbooks.domain.instants import milliseconds_between
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from tasks.approval import requests_of, settle, verdict_on
+from tasks.engine import has_form, ring, runs_of, set_aside, start_response_run, state_name
+from tasks.installation import Installation, open_installation
+from tasks.ledger import KEEPER, clock, is_gone
+from tasks.presence import lease_name
+
+log = logging.getLogger("quell.keeper")
+
+SETTLE_SECONDS = 5
+"""How long a run that was just created may take to show itself before it counts as missing."""
+STARTING = ("Scheduled", "Late", "Pending", "Resuming", "AwaitingRetry")
+STARTING_SECONDS = 40
+"""A run that has not begun after so long has no worker that would start it; a new one is safe, the lease decides."""
+NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
+
+
+def run_keeper(home: Path) -> int:
+    """Keep until asked to stop (SIGTERM, SIGINT); one bad round is logged and the next one comes."""
+    stop = threading.Event()
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    installation = open_installation(home)
+    while not stop.wait(installation.settings.limits.keeper_interval_seconds):
+        for incident in open_incidents(installation):
+            try:
+                keep(installation, incident)
+            except UnreachableError as error:
+                log.warning("%s: %s", incident, error.problem)
+            except QuellError as error:
+                log.error("%s: %s", incident, error)
+    return 0
+
+
+def open_incidents(installation: Installation) -> list[str]:
+    """Incidents that were opened and not closed, oldest first."""
+    closed = {entry.incident for entry in installation.store.entries(types=(EntryType.INCIDENT_CLOSED,))}
+    opened = installation.store.entries(types=(EntryType.INCIDENT_OPENED,))
+    return [entry.incident for entry in opened if entry.incident and entry.incident not in closed]
+
+
+def keep(installation: Installation, incident: str) -> None:
+    """All duties for one open incident."""
+    expire(installation, incident)
+    if is_live(installation, incident):
+        return
+    entries = installation.store.entries(incident)
+    form = waiting_form(entries)
+    if form is None or not _form_stands(form):
+        restart(installation, incident, entries)
+    elif _has_news(entries, form):
+        ring(incident)
+
+
+def is_live(installation: Installation, incident: str) -> bool:
+    """Whether a process holds the response's lease now."""
+    row = installation.store.lease_of(lease_name(incident))
+    return row is not None and row.lease_until > clock() and not is_gone(row.holder)
+
+
+def expire(installation: Installation, incident: str) -> None:
+    """Close what nobody answered in time."""
+    writer = installation.pen(KEEPER)
+    for request in requests_of(installation, incident):
+        if clock() > request.expires_at:
+            verdict = verdict_on(installation, request)
+            if verdict.standing is Standing.EXPIRED:
+                settle(writer, request, verdict)
+
+
+def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:
+    """The entry of the form that the newest run waits on, if it suspended last and has not woken since."""
+    for entry in reversed(entries):
+        if entry.type is EntryType.RUN_SUSPENDED:
+            return entry
+        if entry.type in (EntryType.RUN_WOKEN, EntryType.RUN_STARTED, EntryType.RESPONSE_RESTARTED):
+            return None
+    return None
+
+
+def _form_stands(form: LedgerEntry) -> bool:
+    """Whether Prefect still shows the run as waiting, with the very form, or is just about to start it."""
+    run_id = form.flow_run_id or ""
+    run = next((run for run in runs_of(form.incident or "") if str(run.id) == run_id), None)
+    if run is None or run.state is None:
+        return False
+    if run.state.is_paused():
+        return has_form(run.id, str(form.body["form"]))
+    return state_name(run.state) in STARTING and _age(run.state.timestamp.isoformat()) < STARTING_SECONDS
+
+
+def _age(stamp: str) -> float:
+    from datetime import datetime  # noqa: PLC0415
+
+    from runbooks.domain.instants import instant_from  # noqa: PLC0415
+
+    return milliseconds_between(instant_from(datetime.fromisoformat(stamp)), clock()) / 1000
+
+
+def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
+    return any(entry.type in NEWS and entry.index > form.index for entry in entries)
+
+
+def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:
+    """Start the next run of the response, once per generation, and put the old ones aside."""
+    runs = runs_of(incident)
+    for run in runs:
+        if run.state is not None and state_name(run.state) in STARTING:
+            if _age(run.state.timestamp.isoformat()) < STARTING_SECONDS:
+                return
+    last = entries[-1]
+    if milliseconds_between(last.at, clock()) < 1000 * SETTLE_SECONDS and not _ended_badly(entries):
+        return
+    generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
+    states = [f"{run.id}: {state_name(run.state)}" for run in runs]
+    opened = installation.incident(incident)
+    writer = installation.pen(KEEPER)
+    started = entries and any(entry.type is EntryType.RUN_STARTED for entry in entries)
+    writer.write(
+        EntryType.RESPONSE_RESTARTED, f"restarted/{incident}/{generation}", incident=incident,
+        body={
+            "generation": generation, "engine_said": states[:20],
+            "because": "no live run responds to this open incident" if started else "the response had not begun",
+        },
+    )  # fmt: skip
+    start_response_run(str(opened.archetype), incident, generation, drill=opened.drill)
+    for run in runs:
+        if run.state is not None and not run.state.is_final():
+            set_aside(run.id, f"no process works on it; generation {generation} goes on")
+
+
+def _ended_badly(entries: list[LedgerEntry]) -> bool:
+    return entries[-1].type in (EntryType.RUN_SUSPENDED, EntryType.PERSON_NEEDED)

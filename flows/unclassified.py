@@ -1,0 +1,20 @@
+"""Nobody knows yet what it is, or its runbook does not exist yet.
+
+Keep everything, name a lead, tell people. Nothing is taken away by somebody who does not know what is going on: the
+record asks for a person who names the archetype and starts its runbook, and the review is scheduled all the same.
+"""
+
+from prefect import flow
+
+from flows._form import Start
+from flows._stages import RESPONSE, close, plan, response, seal
+from runbooks.domain.incident import Archetype
+
+
+@flow(name="unclassified", **RESPONSE)
+async def unclassified(start: Start) -> str:
+    """Triage of anything that no archetype fits yet: seal, tell, schedule the review."""
+    async with response(start, Archetype.UNCLASSIFIED) as incident:
+        seal(incident)
+        plan(incident)
+        return close(incident)

@@ -1,0 +1,160 @@
+"""The state of one incident, folded from its entries. Whoever shows something about an incident folds it here.
+
+Nothing here is stored: the same entries give the same case, today and for an auditor in ten years.
+"""
+
+from enum import StrEnum
+
+from runbooks.domain.containment import ContainmentStatus, Plan, Reversibility, Verb
+from runbooks.domain.instants import Instant, milliseconds_between
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.value import Value
+
+
+class Ending(StrEnum):
+    """How a response ended."""
+
+    RECOVERED = "recovered"
+    CONTAINED = "contained"
+    PARTIAL = "partial"
+    NOT_CONTAINED = "not_contained"
+    EVIDENCE_ONLY = "evidence_only"
+    NEAR_MISS = "near_miss"
+
+
+class ActionRow(Value):
+    """One act: what is known about it and since when."""
+
+    action: str
+    verb: Verb
+    target: str
+    title: str
+    reversibility: Reversibility
+    preauthorised: bool
+    status: ContainmentStatus
+    because: str
+    requested_at: Instant | None = None
+    granted_at: Instant | None = None
+    applied_at: Instant | None = None
+    effective_at: Instant | None = None
+    undone_at: Instant | None = None
+    undo_note: str = ""
+
+
+_APPLIED = frozenset({EntryType.EFFECT_APPLIED})
+
+
+def action_rows(plan: Plan, entries: list[LedgerEntry]) -> tuple[ActionRow, ...]:
+    """One row per planned act, in the order of the plan, from the entries of its incident."""
+    made = next((entry.at for entry in entries if entry.type is EntryType.PLAN_MADE), None)
+    rows = []
+    for action in plan.actions:
+        row = ActionRow(
+            action=action.id, verb=action.verb, target=action.target, title=action.title,
+            reversibility=action.reversibility, preauthorised=action.id in plan.preauthorised,
+            status=ContainmentStatus.REQUESTED, because="planned; nothing was sent", requested_at=made,
+        )  # fmt: skip
+        mine = [e for e in entries if e.body.get("action") == action.id or e.body.get("effect") == action.effect_key]
+        for entry in mine:
+            row = row.model_copy(update=_change(entry))
+        rows.append(row)
+    return tuple(rows)
+
+
+def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: PLR0911 - one answer per kind of entry
+    because = str(entry.body.get("because", ""))
+    re_enabling = entry.body.get("purpose") not in (None, "contain")
+    match entry.type:
+        case EntryType.REQUEST_GRANTED if not re_enabling:
+            return {"granted_at": entry.at, "because": because}
+        case EntryType.REQUEST_DENIED | EntryType.REQUEST_EXPIRED if not re_enabling:
+            return {"status": ContainmentStatus.REFUSED, "because": because}
+        case EntryType.REQUEST_DENIED | EntryType.REQUEST_EXPIRED:
+            return {"undo_note": f"stays off: {because}"}
+        case EntryType.EFFECT_APPLIED:
+            return {"status": ContainmentStatus.APPLIED, "applied_at": entry.at, "because": because}
+        case EntryType.EFFECT_FAILED:
+            return {"status": ContainmentStatus.FAILED, "because": because}
+        case EntryType.EFFECT_UNKNOWN:
+            return {"status": ContainmentStatus.UNKNOWN, "because": because}
+        case EntryType.EFFECT_REFUSED if not re_enabling:
+            return {"because": because}
+        case EntryType.PROBES_JUDGED:
+            status = ContainmentStatus(str(entry.body["status"]))
+            effective = str(entry.body["effective_at"]) if entry.body.get("effective_at") else None
+            return {"status": status, "because": because, "effective_at": effective}
+        case EntryType.EFFECT_UNDONE:
+            return {"status": ContainmentStatus.UNDONE, "undone_at": entry.at, "undo_note": because}
+        case EntryType.UNDO_IMPOSSIBLE:
+            return {"undo_note": because}
+    return {}
+
+
+_GOOD = frozenset({ContainmentStatus.EFFECTIVE, ContainmentStatus.UNDONE})
+
+
+class ContainmentVerdict(Value):
+    """What containment achieved as a whole, with the names of what is missing."""
+
+    complete: bool
+    anything: bool
+    effective: tuple[str, ...]
+    missing: tuple[str, ...]
+    because: str
+
+
+def judge_containment(rows: tuple[ActionRow, ...]) -> ContainmentVerdict:
+    """Whole only when every planned act is effective; a missing one is named, never rounded up."""
+    effective = tuple(row.action for row in rows if row.status in _GOOD)
+    missing = tuple(f"{row.action} ({row.status}: {row.because})" for row in rows if row.status not in _GOOD)
+    if rows and not missing:
+        because = f"all {len(rows)} acts are effective"
+    elif not rows:
+        because = "nothing was planned"
+    else:
+        because = f"{len(effective)} of {len(rows)} acts are effective; missing: {'; '.join(missing)}"
+    return ContainmentVerdict(
+        complete=bool(rows) and not missing, anything=bool(effective), effective=effective, missing=missing,
+        because=because,
+    )  # fmt: skip
+
+
+def seconds(milliseconds: int) -> str:
+    """Seconds with three decimals, as text."""
+    return f"{milliseconds / 1000:.3f}"
+
+
+def stage_times(entries: list[LedgerEntry]) -> dict[str, str]:
+    """Seconds (text) from the opening to each stage, and from noticing to opening. Missing stages are left out."""
+    first: dict[EntryType, Instant] = {}
+    last: dict[EntryType, Instant] = {}
+    for entry in entries:
+        first.setdefault(entry.type, entry.at)
+        last[entry.type] = entry.at
+    opened = first.get(EntryType.INCIDENT_OPENED)
+    if opened is None:
+        return {}
+    ends: dict[str, Instant | None] = {
+        "to_seal": first.get(EntryType.EVIDENCE_SEALED),
+        "to_plan": first.get(EntryType.PLAN_MADE),
+        "to_request": first.get(EntryType.APPROVAL_REQUESTED),
+        "to_approve": first.get(EntryType.REQUEST_GRANTED),
+        "to_applied": first.get(EntryType.EFFECT_APPLIED),
+        "to_contained": first.get(EntryType.CONTAINMENT_JUDGED),
+        "to_recovery_judged": first.get(EntryType.RECOVERY_JUDGED),
+        "to_re_enabled": last.get(EntryType.EFFECT_UNDONE),
+        "to_review_scheduled": first.get(EntryType.REVIEW_SCHEDULED),
+        "to_closed": last.get(EntryType.INCIDENT_CLOSED),
+    }
+    effective = [
+        str(e.body["effective_at"])
+        for e in entries
+        if e.type is EntryType.PROBES_JUDGED and e.body.get("effective_at")
+    ]
+    if effective:
+        ends["to_first_effective"] = min(effective)
+        ends["to_all_effective"] = max(effective)
+    noticed = next((str(e.body["noticed_at"]) for e in entries if e.type is EntryType.INCIDENT_OPENED), opened)
+    times = {"to_open": seconds(milliseconds_between(noticed, opened))}
+    times |= {name: seconds(milliseconds_between(opened, at)) for name, at in ends.items() if at is not None}
+    return times

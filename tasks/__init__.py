@@ -1,0 +1,1 @@
+"""HOW: thin Prefect tasks; the hands below them know no Prefect."""

@@ -1,0 +1,171 @@
+"""The record, as the connector base sees it: facts about a grant, claims, photographs, receipts.
+
+Built here on the ledger and the vault and injected into connectors, which never see either.
+"""
+
+import secrets
+
+from runbooks.domain.approval import Purpose
+from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
+from runbooks.domain.errors import ClaimHeldError, GrantRefusedError, Outcome
+from runbooks.domain.evidence import EvidenceClass
+from runbooks.domain.grant import Claim, Grant, GrantFacts
+from runbooks.domain.instants import Instant, later
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.value import Digest
+from tasks.approval import find_request, plan_of, requests_of, verdict_on
+from tasks.installation import Installation
+from tasks.ledger import Pen, clock
+from tasks.stores.base import SourceFacts
+
+PREAUTHORISED_HOURS = 24
+"""How long after the plan a pre-authorised act may still be done."""
+
+
+def grant_for(installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose) -> Grant:
+    """The grant that the record gives for this act: of a granted request, else of a pre-authorisation.
+
+    Built only from what is recorded, so that a re-run builds the very same grant.
+    """
+    plan = plan_of(installation, action.incident)
+    key = action.effect_key if purpose is Purpose.CONTAIN else action.undo_key
+    base = {"incident": action.incident, "purpose": purpose, "action": action.digest(), "effect_key": key}
+    if purpose is Purpose.CONTAIN and action.id in plan.preauthorised:
+        made = writer.last(action.incident, EntryType.PLAN_MADE)
+        incident = installation.incident(action.incident)
+        rule = installation.configuration(plan.configuration).preauthorisation_for(
+            archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
+            severity=incident.severity.severity, system=action.system,
+        )  # fmt: skip
+        if made is not None and rule is not None:
+            return Grant(
+                **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=rule.id,
+                configuration=plan.configuration, expires_at=later(made.at, 3600 * PREAUTHORISED_HOURS),
+            )  # fmt: skip
+    asked = [r for r in requests_of(installation, action.incident) if r.step == action.id and r.purpose is purpose]
+    if not asked:
+        raise GrantRefusedError(
+            f"nobody was asked about {action.id} and no pre-authorisation covers it.",
+            now="nothing was sent.", next_step="let the response ask, or look at `quell inbox`.",
+        )  # fmt: skip
+    request = asked[-1]
+    return Grant(
+        **base, manifest=request.manifest, waiver=request.waiver, request=request.digest(),
+        configuration=request.configuration, expires_at=request.expires_at,
+    )  # fmt: skip
+
+
+class LedgerAuthority:
+    """The `Authority` of the domain, on ledger and vault."""
+
+    def __init__(self, installation: Installation, writer: Pen) -> None:
+        self._installation = installation
+        self._pen = writer
+
+    def now(self) -> Instant:
+        """This machine's clock."""
+        return clock()
+
+    def facts(self, grant: Grant, action: ContainmentAction) -> GrantFacts:
+        """What the record says about this grant, read now."""
+        place = self._installation
+        sealed = {
+            e.subject["manifest"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_SEALED,))
+        }
+        waived = {e.subject["waiver"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_WAIVED,))}
+        request = find_request(place, grant.request) if grant.request else None
+        row = place.store.claim_of(grant.effect_key)
+        active = place.active_digest()
+        return GrantFacts(
+            incident=place.incident(action.incident),
+            open=self._pen.last(action.incident, EntryType.INCIDENT_CLOSED) is None,
+            sealed=grant.manifest if grant.manifest in sealed else next(iter(sealed), None),
+            waiver=grant.waiver if grant.waiver in waived else None,
+            active=active, configuration=place.configuration(active), request=request,
+            verdict=verdict_on(place, request) if request else None,
+            consumed_by=row.grant if row else None, now=clock(),
+        )  # fmt: skip
+
+    def claim(self, grant: Grant, action: ContainmentAction) -> Claim:
+        """Consume the grant; ClaimHeldError while another live worker has it."""
+        seconds = self._installation.settings.limits.claim_lease_seconds
+        claim = self._pen.claim(grant.effect_key, grant.digest(), action.incident, action.digest(), seconds)
+        if claim is None:
+            row = self._installation.store.claim_of(grant.effect_key)
+            raise ClaimHeldError(grant.effect_key, row.holder if row else "another worker")
+        return claim
+
+    def outcome(self, effect_key: str) -> Receipt | None:
+        """The receipt of this effect, if it was done."""
+        entry = self._pen.find(f"done/{effect_key}")
+        return Receipt.from_bytes(self._installation.vault.get(entry.subject["receipt"])) if entry else None
+
+    def before(self, effect_key: str) -> Snapshot | None:
+        """The first photograph of this effect."""
+        entry = self._pen.find(f"before/{effect_key}")
+        if entry is None:
+            return None
+        from runbooks.domain.evidence import Collection  # noqa: PLC0415
+
+        held = Collection.from_bytes(self._installation.vault.get(entry.subject["before"]))
+        _, data = next(iter(self._installation.vault.items(held)))
+        return Snapshot.from_bytes(data)
+
+    def photographed(self, claim: Claim, action: ContainmentAction, snapshot: Snapshot) -> Digest:
+        """Seal the before-state (it may hold what only responders should see) and record it."""
+        sealed = self._installation.vault.seal(
+            incident=action.incident, evidence_class=EvidenceClass.E, source=f"before:{action.id}",
+            media_type="application/json", items=[snapshot.canonical()], facts=SourceFacts(), now=clock,
+        )  # fmt: skip
+        entry = self._pen.write(
+            EntryType.BEFORE_CAPTURED, f"before/{claim.effect_key}", incident=action.incident,
+            subject={"before": self._installation.keep(sealed.collection), "action": action.digest()},
+            body={"action": action.id, "effect": claim.effect_key, "fence": claim.fence},
+        )  # fmt: skip
+        return entry.subject["before"]
+
+    def still_held(self, claim: Claim) -> bool:
+        """Whether this claim is the newest one and its lease still runs."""
+        row = self._installation.store.claim_of(claim.effect_key)
+        return row is not None and row.fence == claim.fence and row.holder == claim.holder and clock() < row.lease_until
+
+    def sending(self, claim: Claim, action: ContainmentAction) -> None:
+        """Record that it is about to be sent."""
+        self._pen.write(
+            EntryType.EFFECT_SENDING, f"sending/{claim.effect_key}/{claim.fence}/{secrets.token_hex(4)}",
+            incident=action.incident, subject={"action": action.digest()},
+            body={"action": action.id, "effect": claim.effect_key, "fence": claim.fence},
+        )  # fmt: skip
+
+    def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
+        """Record the receipt, once."""
+        undoing = claim.effect_key == action.undo_key
+        because = "already as wanted; nothing was sent" if receipt.noop else "the far side was read back: done"
+        if receipt.recovered:
+            because = "found done by reading back"
+        self._pen.write(
+            EntryType.EFFECT_UNDONE if undoing else EntryType.EFFECT_APPLIED, f"done/{claim.effect_key}",
+            incident=action.incident,
+            subject={"receipt": self._installation.keep(receipt), "action": action.digest()},
+            body={
+                "action": action.id, "effect": claim.effect_key, "fence": claim.fence, "noop": receipt.noop,
+                "recovered": receipt.recovered, "because": because,
+            },
+        )  # fmt: skip
+
+    def not_done(self, claim: Claim, action: ContainmentAction, outcome: Outcome, reason: str) -> None:
+        """Record a failure, or that nobody knows."""
+        kind = EntryType.EFFECT_UNKNOWN if outcome is Outcome.UNKNOWN else EntryType.EFFECT_FAILED
+        self._pen.write(
+            kind, f"not-done/{claim.effect_key}/{claim.fence}", incident=action.incident,
+            subject={"action": action.digest()},
+            body={"action": action.id, "effect": claim.effect_key, "fence": claim.fence, "because": reason},
+        )  # fmt: skip
+
+    def refused(self, grant: Grant, action: ContainmentAction, reasons: tuple[str, ...]) -> None:
+        """Record that an effect was asked for without the right to it."""
+        self._pen.write(
+            EntryType.EFFECT_REFUSED, f"effect-refused/{secrets.token_hex(8)}", incident=action.incident,
+            subject={"action": action.digest(), "grant": grant.digest()},
+            body={"action": action.id, "purpose": grant.purpose, "because": "; ".join(reasons)},
+        )  # fmt: skip

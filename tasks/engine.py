@@ -1,0 +1,116 @@
+"""What quell asks of Prefect: start a run, ring a waiting one, see which runs an incident has. It authorises nothing.
+
+Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: callers that only ring treat that as "not now".
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelled, Scheduled, State
+
+from runbooks.domain.errors import UnreachableError
+
+DEPLOYMENT = "quell"
+"""Name of every deployment; the flow's name tells them apart: `prompt-injection/quell`."""
+
+
+def incident_tag(incident_id: str) -> str:
+    """The tag that every run of an incident carries."""
+    return f"incident:{incident_id}"
+
+
+@contextmanager
+def engine() -> Iterator[SyncPrefectClient]:
+    """A client of the configured Prefect API; every failure to reach it becomes an UnreachableError."""
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
+        raise UnreachableError(
+            f"the Prefect API did not do what was asked: {type(error).__name__}: {str(error)[:200]}.",
+            now="the record is unchanged by this; waiting incidents keep waiting.",
+            next_step="start `quell up`, or set PREFECT_API_URL to a server that runs.",
+        ) from error
+
+
+def start_response_run(flow: str, incident_id: str, generation: int, *, drill: bool) -> UUID:
+    """Start (or find, if it was started already) the run of this generation of the response."""
+    tags = [incident_tag(incident_id), *(["drill"] if drill else [])]
+    with engine() as client:
+        deployment = client.read_deployment_by_name(f"{flow.replace('_', '-')}/{DEPLOYMENT}")
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters={"start": {"incident": incident_id}}, tags=tags,
+            idempotency_key=f"{incident_id}/{generation}", name=f"{incident_id.lower()}-{generation}",
+        )  # fmt: skip
+        return run.id
+
+
+def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:  # noqa: FBT001 - plain data
+    """Schedule the review as a run of its own; the same incident gives the same run."""
+    tags = [incident_tag(incident_id), "review", *(["drill"] if drill else [])]
+    with engine() as client:
+        deployment = client.read_deployment_by_name(f"post-incident-review/{DEPLOYMENT}")
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters={"incident": incident_id}, tags=tags, state=Scheduled(scheduled_time=due),
+            idempotency_key=f"review/{incident_id}", name=f"review-{incident_id.lower()}",
+        )  # fmt: skip
+        return str(run.id)
+
+
+def runs_of(incident_id: str) -> list[FlowRun]:
+    """Every run of the response to this incident, newest first; reviews are not among them."""
+    with engine() as client:
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[incident_tag(incident_id)])),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200,
+        )  # fmt: skip
+    return [run for run in found if "review" not in run.tags]
+
+
+def has_form(flow_run_id: UUID | str, key: str) -> bool:
+    """Whether the waiting run still has the form that people answer (law 2: one without is restarted)."""
+    with engine() as client:
+        answer = client.request("POST", "/flow_runs/{id}/input/filter", path_params={"id": str(flow_run_id)},
+                                json={"prefix": f"suspended-{key}-", "limit": 50})  # fmt: skip
+        return any(str(one["key"]).endswith("-schema") for one in answer.json())
+
+
+def ring(incident_id: str) -> bool:
+    """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken."""
+    for run in runs_of(incident_id):
+        if run.state is not None and run.state.is_paused():
+            with engine() as client:
+                answer = client.resume_flow_run(run.id, run_input={})
+            return str(answer.status) == "SetStateStatus.ACCEPT" or answer.status.value == "ACCEPT"
+    return False
+
+
+def set_aside(flow_run_id: UUID, why: str) -> None:
+    """Mark a run that has no process, or that another replaced, as cancelled, so that the list of runs is honest."""
+    with engine() as client:
+        client.set_flow_run_state(flow_run_id, Cancelled(message=why), force=True)
+
+
+def tag_run(flow_run_id: str, incident_id: str, *, drill: bool) -> None:
+    """Put the incident's tag on a run that a person started from the form."""
+    with engine() as client:
+        run = client.read_flow_run(UUID(flow_run_id))
+        tags = {*run.tags, incident_tag(incident_id), *(["drill"] if drill else [])}
+        if tags != set(run.tags):
+            client.update_flow_run(UUID(flow_run_id), tags=sorted(tags))
+
+
+def state_name(state: State | None) -> str:
+    """A run's state in one word."""
+    return str(state.name) if state is not None and state.name else "none"

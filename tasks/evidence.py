@@ -1,0 +1,216 @@
+"""Evidence: every source is asked, what it hands over is sealed, what is missing is named. Then one manifest."""
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
+from runbooks.domain.errors import QuellError
+from runbooks.domain.evidence import Collection, EvidenceClass, Manifest, standings_of
+from runbooks.domain.incident import AffectedRecord, AffectedRecords, Incident, Report, Standing
+from runbooks.domain.instants import Instant, later
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.planning import action_for
+from runbooks.domain.runbook import Runbook
+from runbooks.domain.traces import harmful, read_conversations
+from runbooks.domain.value import Digest, Json
+from tasks.installation import Installation
+from tasks.ledger import Pen, clock
+from tasks.step import here, pen, step
+from tasks.stores.base import SourceFacts
+
+CONTROL = "control:"
+"""Prefix of an evidence source's `what`: photograph the state of this control."""
+
+
+@step("seal the evidence")
+def seal_evidence(incident_id: str) -> Digest:
+    """Seal every required class and write the manifest; returns its digest. Done once per incident."""
+    installation, writer = here(), pen()
+    done = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
+    if done is not None:
+        return done.subject["manifest"]
+    incident = installation.incident(incident_id)
+    configuration = installation.active()
+    runbook = installation.runbook(incident.archetype, configuration)
+    manifest = _seal(installation, writer, incident, configuration, runbook)
+    digest = installation.keep(manifest)
+    entry = writer.write(
+        EntryType.EVIDENCE_SEALED, f"sealed/{incident_id}", incident=incident_id, subject={"manifest": digest},
+        body={
+            "classes": [f"{s.evidence_class}:{s.captured}" for s in manifest.standings],
+            "gaps": [f"{s.evidence_class} {s.evidence_class.holds}: {s.captured}, {s.reason}" for s in manifest.gaps],
+            "items": manifest.items,
+            "bytes": manifest.bytes,
+        },
+    )  # fmt: skip
+    return entry.subject["manifest"]
+
+
+def _seal(
+    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, runbook: Runbook
+) -> Manifest:
+    system = configuration.systems.get(incident.system)
+    collections: list[Collection] = []
+    failures: dict[EvidenceClass, tuple[str, ...]] = {}
+    report = Report.from_bytes(installation.vault.get(incident.report))
+    sources: list[EvidenceSource] = list(system.evidence) if system else []
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        jobs = [pool.submit(_seal_source, installation, writer, incident, configuration, one) for one in sources]
+        jobs.append(pool.submit(_seal_report, installation, writer, incident, report))
+        for job in jobs:
+            collection, evidence_class, failure = job.result()
+            if collection is not None:
+                collections.append(collection)
+            if failure:
+                failures[evidence_class] = (*failures.get(evidence_class, ()), failure)
+    absent = dict(system.absent) if system else {}
+    if system is None:
+        for evidence_class in runbook.evidence:
+            failures.setdefault(evidence_class, (f"the inventory does not know the system {incident.system}",))
+    collections.sort(key=lambda c: (c.evidence_class, c.source, c.id))
+    return Manifest(
+        incident=incident.id, drill=incident.drill, sealed_at=clock(), required=runbook.evidence,
+        standings=standings_of(runbook.evidence, tuple(collections), failures, absent),
+        collections=tuple(collections),
+    )  # fmt: skip
+
+
+def _seal_report(
+    installation: Installation, writer: Pen, incident: Incident, report: Report
+) -> tuple[Collection | None, EvidenceClass, str]:
+    return _store(
+        installation, writer, incident, EvidenceClass.J, "report", "application/json", [report.canonical()],
+        SourceFacts(),
+    )  # fmt: skip
+
+
+def _seal_source(
+    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, source: EvidenceSource
+) -> tuple[Collection | None, EvidenceClass, str]:
+    name = f"{source.connector}:{source.what}"
+    try:
+        if source.what.startswith(CONTROL):
+            control = _control(configuration.systems[incident.system], source.what.removeprefix(CONTROL))
+            state = _observe(installation, incident, configuration, control)
+            return _store(
+                installation, writer, incident, source.evidence_class, name, "application/json", [state], SourceFacts()
+            )
+        connector = installation.connector(incident.system, source.connector, configuration)
+        minutes = installation.settings.limits.evidence_before_minutes
+        since = later(incident.began_at or incident.noticed_at, -60 * minutes)
+        collected = connector.collect(source.what, since, clock())
+        facts = collected.facts
+        return _store(
+            installation, writer, incident, source.evidence_class, name, facts.media_type, collected,
+            lambda: SourceFacts(
+                dropped=facts.dropped, source_clock=facts.source_clock, clock_offset_ms=facts.clock_offset_ms,
+                schema_url=facts.schema_url,
+            ),
+        )  # fmt: skip
+    except QuellError as error:
+        return None, source.evidence_class, f"{name}: {error.problem}"
+
+
+def _control(system: System, name: str) -> Control:
+    return next(control for control in system.controls if control.name == name)
+
+
+def _observe(installation: Installation, incident: Incident, configuration: Configuration, control: Control) -> bytes:
+    connector = installation.connector(incident.system, control.connector, configuration)
+    state = connector.observe(action_for(incident, control, "photographed as evidence"))
+    shown: dict[str, Json] = {"control": control.name, "target": control.target, "state": state, "at": clock()}
+    return json.dumps(shown, sort_keys=True).encode()
+
+
+def _store(  # noqa: PLR0913 - what one source hands over
+    installation: Installation, writer: Pen, incident: Incident, evidence_class: EvidenceClass, source: str,
+    media_type: str, items: Iterable[bytes], facts: SourceFacts | Callable[[], SourceFacts],
+) -> tuple[Collection | None, EvidenceClass, str]:  # fmt: skip
+    key = f"collected/{incident.id}/{evidence_class}/{source}"
+    standing = writer.find(key)
+    if standing is not None:
+        held = Collection.from_bytes(installation.vault.get(standing.subject["collection"]))
+        return held, evidence_class, str(standing.body["failure"])
+    try:
+        sealed = installation.vault.seal(
+            incident=incident.id, evidence_class=evidence_class, source=source, media_type=media_type, items=items,
+            facts=facts, now=clock,
+        )  # fmt: skip
+    except QuellError as error:
+        return None, evidence_class, f"{source}: {error.problem}"
+    entry = writer.write(
+        EntryType.COLLECTION_SEALED, key, incident=incident.id,
+        subject={"collection": installation.keep(sealed.collection)},
+        body={
+            "class": evidence_class, "source": source, "items": sealed.collection.items,
+            "bytes": sealed.collection.bytes, "failure": sealed.failure or "",
+        },
+    )  # fmt: skip
+    held = Collection.from_bytes(installation.vault.get(entry.subject["collection"]))
+    return held, evidence_class, str(entry.body["failure"])
+
+
+def sealed_items(installation: Installation, manifest: Manifest, evidence_class: EvidenceClass) -> Iterable[bytes]:
+    """The sealed items of one class, verified as they are read."""
+    for collection in manifest.collections:
+        if collection.evidence_class is evidence_class:
+            for _, item in installation.vault.items(collection):
+                yield item
+
+
+@step("list the affected records")
+def list_affected(incident_id: str) -> int:
+    """Register whom the harm reached, from the sealed traces and the tool server's book; returns how many."""
+    installation, writer = here(), pen()
+    done = writer.last(incident_id, EntryType.AFFECTED_LISTED)
+    if done is not None:
+        return int(done.body["records"])
+    sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
+    if sealed is None:
+        return 0
+    incident = installation.incident(incident_id)
+    manifest = Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"]))
+    records = affected_records(installation, incident, manifest)
+    register = AffectedRecords(incident=incident_id, records=records)
+    entry = writer.write(
+        EntryType.AFFECTED_LISTED, f"affected/{incident_id}", incident=incident_id,
+        subject={"affected": installation.keep(register)},
+        body={
+            "records": len(records),
+            "facts": sum(record.standing is Standing.FACT for record in records),
+        },
+    )  # fmt: skip
+    return int(entry.body["records"])
+
+
+def affected_records(installation: Installation, incident: Incident, manifest: Manifest) -> tuple[AffectedRecord, ...]:
+    """Done, real effects in the book. One that a sealed trace also shows is a fact, else a hypothesis."""
+    system = installation.active().systems.get(incident.system)
+    tools = frozenset(system.harmful_tools) if system else frozenset()
+    conversations, _ = read_conversations(sealed_items(installation, manifest, EvidenceClass.A))
+    traced = {c.trace_id for c in harmful(conversations, tools)}
+    began: Instant = incident.began_at or later(incident.noticed_at, -3600)
+    records = []
+    for item in sealed_items(installation, manifest, EvidenceClass.G):
+        try:
+            row = json.loads(item)
+        except ValueError:
+            continue
+        if not isinstance(row, dict) or row.get("tool") not in tools or row.get("outcome") != "done":
+            continue
+        if row.get("canary") or row.get("trial") or str(row.get("at", "")) < began[:19]:
+            continue
+        arguments = row.get("arguments")
+        arguments = json.loads(arguments) if isinstance(arguments, str) else (arguments or {})
+        reference = str(arguments.get("order_id") or arguments.get("to") or row.get("seq"))
+        amount = arguments.get("amount")
+        records.append(
+            AffectedRecord(
+                kind=str(row["tool"]), reference=reference,
+                what=f"{row['tool']}" + (f" of {amount}" if amount is not None else ""), source="book",
+                seen_at=str(row.get("at", "")),
+                standing=Standing.FACT if row.get("trace_id") in traced else Standing.HYPOTHESIS,
+            )
+        )  # fmt: skip
+    return tuple(records)

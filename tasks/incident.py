@@ -1,0 +1,62 @@
+"""Opening an incident: from a form, from a door, or again after a restart. One function, one record."""
+
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.errors import ApprovalError
+from runbooks.domain.identifiers import short_id
+from runbooks.domain.incident import Archetype, Incident, Report, Requester
+from runbooks.domain.instants import Instant
+from runbooks.domain.ledger import Actor, EntryType
+from runbooks.domain.severity import Floor, judge_severity
+from tasks.installation import Installation
+from tasks.ledger import clock
+
+
+def open_incident(
+    installation: Installation, report: Report, archetype: Archetype, *, drill: bool, opener: Actor, material: bytes
+) -> Incident:
+    """The incident of this report. The same material (a run id, a signal's digest) gives the same incident again.
+
+    The report is kept in the vault; the ledger holds its digest. An unknown system opens an incident all the same:
+    evidence is kept and people are told, but nothing is taken away.
+    """
+    incident_id = short_id("INC", installation.id.encode() + material)
+    standing = installation.store.find(f"opened/{incident_id}")
+    if standing is not None:
+        return installation.incident(incident_id)
+    configuration = installation.active()
+    if not report.system:
+        raise ApprovalError(
+            "expected the name of an AI system, found none.", now="no incident was opened.",
+            next_step=f"name one of {', '.join(sorted(configuration.systems)) or '(none is configured)'}.",
+        )  # fmt: skip
+    incident = _incident(configuration, report, archetype, drill=drill, incident_id=incident_id, now=clock(),
+                         digest=installation.keep(report))  # fmt: skip
+    installation.pen(opener).write(
+        EntryType.INCIDENT_OPENED, f"opened/{incident_id}", incident=incident_id,
+        subject={"incident": installation.keep(incident), "report": incident.report},
+        body={
+            "archetype": archetype, "system": incident.system, "severity": incident.severity.severity,
+            "lead": incident.lead, "drill": drill, "noticed_at": report.noticed_at, "source": report.source,
+        },
+    )  # fmt: skip
+    return installation.incident(incident_id)
+
+
+def _incident(  # noqa: PLR0913 - an incident is made of these
+    configuration: Configuration, report: Report, archetype: Archetype, *, drill: bool, incident_id: str,
+    now: Instant, digest: str,
+) -> Incident:  # fmt: skip
+    system = configuration.systems.get(report.system)
+    return Incident(
+        id=incident_id, archetype=archetype, systems=(report.system,),
+        lead=report.lead if report.lead in configuration.people else (system.lead if system else report.lead),
+        requester=Requester(name=report.reporter, proven=report.reporter_proven),
+        severity=judge_severity(report.factors, frozenset(report.floors)), causes=report.causes, opened_at=now,
+        noticed_at=report.noticed_at, began_at=report.began_at, report=digest, drill=drill,
+        near_miss=report.near_miss, known_system=system is not None,
+    )  # fmt: skip
+
+
+def with_floors(report: Report, floors: tuple[Floor, ...]) -> Report:
+    """The report with the floors that its runbook states for every incident of the archetype."""
+    return report.model_copy(update={"floors": tuple(dict.fromkeys((*report.floors, *floors)))})

@@ -1,0 +1,131 @@
+"""One installation: ledger, vault, pen, the active configuration. The one place where real things are chosen."""
+
+import secrets
+from functools import lru_cache
+from pathlib import Path
+
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.errors import ConfigurationError, EvidenceError
+from runbooks.domain.incident import Incident
+from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
+from runbooks.domain.runbook import Runbook
+from runbooks.domain.value import Digest, Value
+from runbooks.loader import load_book
+from tasks.connectors import open_connector
+from tasks.connectors.base import Connector
+from tasks.ledger import INSTALLATION, Pen, clock
+from tasks.settings import Settings, load_configuration, load_settings, resolve_secret
+from tasks.stores import open_ledger, open_vault
+from tasks.stores.base import LedgerStore, Vault
+
+
+class Installation:
+    """What every task works with. Opening creates the home, the ledger and, when fresh, the first activation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store: LedgerStore = open_ledger(settings.ledger_url)
+        self.vault: Vault = open_vault(str(settings.vault_path), settings.home / "keys")
+
+    def pen(self, who: Actor, flow_run_id: str | None = None) -> Pen:
+        """A pen that writes as this actor."""
+        return Pen(self.store, who, flow_run_id)
+
+    @property
+    def id(self) -> str:
+        """The installation's own name, made once; approvals are bound to it."""
+        entry = self.store.find("installation")
+        if entry is None:
+            entry = self.pen(INSTALLATION).write(
+                EntryType.INSTALLATION_CREATED, "installation", body={"installation": "quell-" + secrets.token_hex(6)}
+            )
+        return str(entry.body["installation"])
+
+    def keep(self, value: Value) -> Digest:
+        """Store a value in the vault under its own digest."""
+        return self.vault.put(value.canonical())
+
+    def proposed(self) -> Configuration:
+        """What the files say. It grants nothing until it is activated."""
+        return load_configuration(self.settings)
+
+    def activate(self, configuration: Configuration, actor: Actor, proof: dict[str, str]) -> LedgerEntry:
+        """Make a configuration the active one, with its runbooks kept beside it. The caller has checked the right to."""
+        digest = self.keep(configuration)
+        for book in load_book(self.settings.book).values():
+            self.keep(book)
+        before = self._activation()
+        if before is not None and before.subject["configuration"] == digest:
+            return before
+        return self.pen(actor).write(
+            EntryType.CONFIGURATION_ACTIVATED, f"configuration/{0 if before is None else before.index}/{digest}",
+            subject={"configuration": digest}, body={**proof, "signed_by_person": actor.kind == "person"},
+        )  # fmt: skip
+
+    def _activation(self) -> LedgerEntry | None:
+        found = self.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+        return found[-1] if found else None
+
+    def activate_if_fresh(self) -> None:
+        """The first configuration of a fresh installation is activated by the installation itself, and says so."""
+        if self._activation() is None:
+            _ = self.id
+            self.activate(self.proposed(), INSTALLATION, {"proof": "fresh installation; not signed by a person"})
+
+    def active_digest(self) -> Digest:
+        """Digest of the active configuration."""
+        entry = self._activation()
+        if entry is None:
+            raise ConfigurationError("config", "activation", expected="an active configuration", found="none yet")
+        return entry.subject["configuration"]
+
+    def active(self) -> Configuration:
+        """The active configuration, read from the vault and verified; the files play no part."""
+        return self.configuration(self.active_digest())
+
+    def configuration(self, digest: Digest) -> Configuration:
+        """A configuration by digest, whether still active or not."""
+        return _configuration(self.vault.get(digest))
+
+    def runbook(self, archetype: str, configuration: Configuration) -> Runbook:
+        """The runbook version that this configuration pins."""
+        digest = {str(key): value for key, value in configuration.runbooks.items()}.get(archetype)
+        if digest is None:
+            raise ConfigurationError(
+                "runbooks", archetype, expected="a runbook in the active configuration", found="none"
+            )
+        return Runbook.from_bytes(self.vault.get(digest))
+
+    def incident(self, incident_id: str) -> Incident:
+        """The incident as opened, with later changes of severity and lead folded in."""
+        entries = self.store.entries(
+            incident_id,
+            types=(EntryType.INCIDENT_OPENED, EntryType.SEVERITY_CHANGED, EntryType.LEAD_CHANGED),
+        )
+        if not entries:
+            raise EvidenceError(
+                f"no incident {incident_id} is in the ledger.",
+                now="nothing was done.", next_step="`quell incidents` lists the incidents of this installation.",
+            )  # fmt: skip
+        # The newest version stands whole in the vault; the entries before it keep the older ones.
+        return Incident.from_bytes(self.vault.get(entries[-1].subject["incident"]))
+
+    def connector(self, system: str, name: str, configuration: Configuration) -> Connector:
+        """The connector of one system under one configuration; secrets are read when it uses them."""
+        connection = configuration.systems[system].connections[name]
+        home = self.settings.home
+        return open_connector(
+            connection.kind, name, system, connection.settings, lambda ref: resolve_secret(ref, home), clock
+        )
+
+
+@lru_cache(maxsize=32)
+def _configuration(data: bytes) -> Configuration:
+    return Configuration.from_bytes(data)
+
+
+@lru_cache(maxsize=8)
+def open_installation(home: Path | None = None) -> Installation:
+    """The installation of this home, opened once per process."""
+    return Installation(load_settings(home))

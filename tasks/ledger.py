@@ -1,0 +1,144 @@
+"""The only pen. Everything that happened, was decided, or failed is written here, from whichever process."""
+
+import os
+import socket
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from runbooks.domain.grant import Claim
+from runbooks.domain.instants import Instant, instant_from_ns, later
+from runbooks.domain.ledger import Actor, ActorKind, Draft, EntryType, LedgerEntry
+from runbooks.domain.value import Digest, Json
+from tasks.stores.base import LedgerStore
+
+
+def clock() -> Instant:
+    """This machine's UTC clock, nanoseconds."""
+    return instant_from_ns(time.time_ns())
+
+
+def _boot() -> str:
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip()[:8] if file.exists() else "unknown"
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in clock ticks since boot, so that a reused process id is told apart."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def this_process(what: str) -> str:
+    """Name of this process as holder of claims and leases: machine, boot, process id, start time, and what it is."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}/{_boot()}/{pid}/{_started(pid)}/{what}"
+
+
+def is_gone(holder: str) -> bool:
+    """Whether a holder on this very machine and boot is certainly dead. Another machine's holder is never judged."""
+    host, boot, pid, started, _ = (holder.split("/", 4) + [""] * 5)[:5]
+    if host != socket.gethostname():
+        return False
+    if boot != _boot():
+        return boot != "unknown" and _boot() != "unknown"
+    return not started or _started(int(pid)) != started
+
+
+class Pen:
+    """Writes entries and reads them back. `who` is this process in the words of the ledger's actor."""
+
+    def __init__(self, store: LedgerStore, who: Actor, flow_run_id: str | None = None) -> None:
+        self._store = store
+        self._who = who
+        self._flow_run_id = flow_run_id
+
+    @property
+    def store(self) -> LedgerStore:
+        """The store behind the pen, for reading."""
+        return self._store
+
+    def write(  # noqa: PLR0913 - an entry has these parts
+        self,
+        kind: EntryType,
+        key: str,
+        *,
+        incident: str | None = None,
+        subject: dict[str, Digest] | None = None,
+        body: dict[str, Json] | None = None,
+        actor: Actor | None = None,
+    ) -> LedgerEntry:
+        """Append one entry, durable before this returns; the same key again returns the entry that stands."""
+        return self._store.append(self.draft(kind, key, incident, subject, body, actor), clock())
+
+    def draft(  # noqa: PLR0913 - an entry has these parts
+        self,
+        kind: EntryType,
+        key: str,
+        incident: str | None,
+        subject: dict[str, Digest] | None = None,
+        body: dict[str, Json] | None = None,
+        actor: Actor | None = None,
+    ) -> Draft:
+        """What `write` appends, for callers that append within a transaction of the store."""
+        return Draft(
+            key=key, type=kind, actor=actor or self._who, incident=incident, flow_run_id=self._flow_run_id,
+            subject=subject or {}, body=body or {},
+        )  # fmt: skip
+
+    def claim(self, effect_key: str, grant: Digest, incident: str, action: Digest, lease_seconds: int) -> Claim | None:
+        """Consume a grant for one effect, in one transaction with its entry; None when another live worker has it."""
+        now = clock()
+        holder = this_process(self._who.name)
+
+        def draft(fence: int, resumed: bool) -> Draft:  # noqa: FBT001 - the store's shape
+            return self.draft(
+                EntryType.EFFECT_CLAIMED, f"claimed/{effect_key}/{fence}", incident,
+                {"grant": grant, "action": action},
+                {"effect": effect_key, "fence": fence, "resumed": resumed, "holder": holder},
+            )  # fmt: skip
+
+        row = self._store.take_claim(
+            effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, draft=draft, gone=is_gone
+        )
+        if row is None:
+            return None
+        return Claim(
+            effect_key=effect_key, grant=grant, holder=holder, fence=row.fence,
+            lease_until=later(now, lease_seconds), resumed=row.fence > 1,
+        )  # fmt: skip
+
+    def entries(self, incident: str | None = None, *, types: Collection[EntryType] = ()) -> list[LedgerEntry]:
+        """Entries in order of their index."""
+        return self._store.entries(incident, types=types)
+
+    def last(self, incident: str, *types: EntryType) -> LedgerEntry | None:
+        """The newest entry of these types of one incident."""
+        found = self._store.entries(incident, types=types)
+        return found[-1] if found else None
+
+    def find(self, key: str) -> LedgerEntry | None:
+        """The entry under this key."""
+        return self._store.find(key)
+
+
+def flow_actor(name: str) -> Actor:
+    """The actor that a flow writes as."""
+    return Actor(kind=ActorKind.FLOW, name=name)
+
+
+def person_actor(name: str) -> Actor:
+    """A proven person."""
+    return Actor(kind=ActorKind.PERSON, name=name)
+
+
+def door_actor(name: str) -> Actor:
+    """A door: somebody came through it, unproven."""
+    return Actor(kind=ActorKind.DOOR, name=name)
+
+
+KEEPER = Actor(kind=ActorKind.KEEPER, name="keeper")
+INSTALLATION = Actor(kind=ActorKind.INSTALLATION, name="installation")

@@ -1,0 +1,70 @@
+"""The first step of a response: the incident is opened or found again, and this run becomes the one that responds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.exceptions import Pause
+
+from runbooks.domain.errors import QuellError
+from runbooks.domain.incident import Archetype, Name, Report
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.severity import Floor
+from runbooks.domain.value import Json
+from tasks.engine import tag_run
+from tasks.incident import open_incident, with_floors
+from tasks.ledger import clock
+from tasks.pages import leave_brief
+from tasks.presence import Presence
+from tasks.step import actor, here, pen, run_id, step
+
+_FLOORS: dict[str, tuple[Floor, ...]] = {
+    "harm goes on right now, or nobody can stop it": (Floor.UNCONTROLLED_ACTION,),
+    "some customers, money or data are touched": (Floor.EXPOSURE,),
+}
+"""What the form's sentences mean for the severity."""
+
+
+@step("open the incident")
+def open_response(start: dict[str, Json], archetype: Archetype) -> Name:
+    """Open from the form, or find the incident that a door opened; returns its id."""
+    installation = here()
+    if start["incident"]:
+        incident = installation.incident(str(start["incident"]))
+    else:
+        book = installation.runbook(archetype, installation.active())
+        report = Report(
+            system=str(start["system"]).strip().lower(), what_happened=str(start["what_happened"]),
+            reporter=str(start["your_name"]).strip() or "unknown", lead=str(start["lead"]).strip() or "unknown",
+            noticed_at=clock(), floors=_FLOORS.get(str(start["how_bad"]), ()),
+            near_miss="near miss" in str(start["how_bad"]), source="form",
+        )  # fmt: skip
+        incident = open_incident(
+            installation, with_floors(report, book.severity_floors), archetype, drill=bool(start["drill"]),
+            opener=actor(), material=(run_id() or "").encode(),
+        )  # fmt: skip
+    flow_run = run_id()
+    if flow_run:
+        tag_run(flow_run, incident.id, drill=incident.drill)
+    leave_brief(incident.id)
+    return incident.id
+
+
+@contextmanager
+def respond(incident_id: str) -> Iterator[None]:
+    """Be the one live run of this incident while inside; write how the run left, whatever happens."""
+    installation, writer, flow_run = here(), pen(), run_id() or "none"
+    with Presence(installation, incident_id, actor(), flow_run):
+        writer.write(
+            EntryType.RUN_STARTED, f"run/{flow_run}/{clock()}", incident=incident_id, body={"flow_run": flow_run}
+        )
+        try:
+            yield
+        except Pause:
+            raise
+        except QuellError as error:
+            writer.write(
+                EntryType.PERSON_NEEDED, f"stopped/{flow_run}/{clock()}", incident=incident_id,
+                body={"because": str(error), "needed": "the run stopped; the keeper starts it again"},
+            )  # fmt: skip
+            raise
+        writer.write(EntryType.RUN_ENDED, f"ended/{flow_run}/{clock()}", incident=incident_id, body={})

@@ -1,0 +1,129 @@
+"""Recovery: the recorded attack again, harmless and many times; then, with new consent, give back what may come back."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from runbooks.domain.approval import Purpose
+from runbooks.domain.case import action_rows
+from runbooks.domain.configuration import TrialSpec
+from runbooks.domain.containment import ContainmentStatus
+from runbooks.domain.evidence import EvidenceClass, Manifest
+from runbooks.domain.incident import Incident
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.recovery import Bar, RecoveryVerdict, Trial, TrialKind, judge_recovery
+from runbooks.domain.runbook import Runbook
+from runbooks.domain.traces import harmful, read_conversations
+from runbooks.domain.value import Value
+from tasks.approval import plan_of
+from tasks.connectors.base import Connector
+from tasks.evidence import sealed_items
+from tasks.installation import Installation
+from tasks.ledger import Pen, clock
+from tasks.step import here, pen, step
+
+_AT_ONCE = 2
+"""Trials in flight at once: enough to keep an agent busy, too few to be a load test."""
+
+
+class Trials(Value):
+    """All trials of one recovery, kept in the vault; texts are not repeated, they are in evidence."""
+
+    incident: str
+    trials: tuple[Trial, ...]
+
+
+@step("replay the attack, harmlessly")
+def validate_recovery(incident_id: str) -> bool:
+    """Trials against the bar; returns whether the fix holds. Made once; judged from the record."""
+    installation, writer = here(), pen()
+    done = writer.last(incident_id, EntryType.RECOVERY_JUDGED)
+    if done is not None:
+        return bool(done.body["passed"])
+    verdict = _judge(installation, writer, installation.incident(incident_id))
+    entry = writer.write(
+        EntryType.RECOVERY_JUDGED, f"recovery/{incident_id}", incident=incident_id,
+        body={
+            "passed": verdict.passed, "verdict": verdict.as_json(), "because": "; ".join(verdict.reasons),
+        },
+    )  # fmt: skip
+    if not verdict.passed:
+        writer.write(
+            EntryType.PERSON_NEEDED, f"recovery-failed/{incident_id}", incident=incident_id,
+            body={"because": "; ".join(verdict.reasons), "needed": "correct the cause; what was taken away stays away"},
+        )  # fmt: skip
+    return bool(entry.body["passed"])
+
+
+def _judge(installation: Installation, writer: Pen, incident: Incident) -> RecoveryVerdict:
+    configuration = installation.active()
+    runbook = installation.runbook(incident.archetype, configuration)
+    bar = configuration.policy.bars.get(incident.severity.severity, runbook.recovery.bar)
+    system = configuration.systems.get(incident.system)
+    spec = system.trials.get(incident.archetype) if system else None
+    recorded = recorded_attacks(installation, incident, runbook)
+    if spec is None or not recorded:
+        lacking = "no trial is configured for it" if spec is None else "no recorded attack is in the sealed evidence"
+        verdict = judge_recovery(incident.id, (), bar, clock())
+        return verdict.model_copy(update={"reasons": (lacking, *verdict.reasons)})
+    connectors = [installation.connector(incident.system, spec.connector, configuration) for _ in range(_AT_ONCE)]
+    trials = _make_trials(connectors, incident, spec, recorded, bar)
+    writer.write(
+        EntryType.TRIALS_MADE, f"trials/{incident.id}", incident=incident.id,
+        subject={"trials": installation.keep(Trials(incident=incident.id, trials=trials))},
+        body={"attack": bar.trials, "benign": bar.benign_trials},
+    )  # fmt: skip
+    return judge_recovery(incident.id, trials, bar, clock())
+
+
+def recorded_attacks(installation: Installation, incident: Incident, runbook: Runbook) -> list[str]:
+    """What was said to the agent in the sealed conversations that did harm; most harmful first, at most five."""
+    del runbook
+    sealed = installation.store.entries(incident.id, types=(EntryType.EVIDENCE_SEALED,))
+    system = installation.active().systems.get(incident.system)
+    if not sealed or system is None:
+        return []
+    manifest = Manifest.from_bytes(installation.vault.get(sealed[-1].subject["manifest"]))
+    found, _ = read_conversations(sealed_items(installation, manifest, EvidenceClass.A))
+    return list(dict.fromkeys(c.asked for c in harmful(found, frozenset(system.harmful_tools)) if c.asked))[:5]
+
+
+def _make_trials(
+    connectors: list[Connector], incident: Incident, spec: TrialSpec, recorded: list[str], bar: Bar
+) -> tuple[Trial, ...]:
+    benign = list(spec.benign)
+    wanted = [(TrialKind.ATTACK, recorded[n % len(recorded)]) for n in range(bar.trials)]
+    wanted += [(TrialKind.BENIGN, benign[n % len(benign)]) for n in range(bar.benign_trials if benign else 0)]
+
+    def share(lane: int) -> list[tuple[int, Trial]]:
+        """Every n-th trial, through a connector of this lane's own (a connector serves one thread)."""
+        made = []
+        for number, (kind, text) in list(enumerate(wanted, start=1))[lane :: len(connectors)]:
+            mark = re.sub(r"[^a-z0-9-]", "", f"{incident.id}-{kind}-{number}".lower())
+            made.append((number, connectors[lane].trial(incident.archetype, spec.settings, text, mark, kind)))
+        return made
+
+    with ThreadPoolExecutor(max_workers=len(connectors)) as pool:
+        lanes = list(pool.map(share, range(len(connectors))))
+    return tuple(trial for _, trial in sorted((p for lane in lanes for p in lane), key=lambda p: p[0]))
+
+
+@step("what may be given back")
+def may_be_given_back(incident_id: str) -> list[str]:
+    """Acts whose verb the runbook gives back and that took something away and have not been undone yet."""
+    installation, writer = here(), pen()
+    incident = installation.incident(incident_id)
+    plan = plan_of(installation, incident_id)
+    runbook = installation.runbook(incident.archetype, installation.configuration(plan.configuration))
+    standing = (ContainmentStatus.EFFECTIVE, ContainmentStatus.APPLIED, ContainmentStatus.PARTIAL,
+                ContainmentStatus.UNVERIFIED)  # fmt: skip
+    rows = action_rows(plan, writer.entries(incident_id))
+    return [row.action for row in rows if row.verb in runbook.recovery.re_enable and row.status in standing]
+
+
+def trials_of(installation: Installation, incident_id: str) -> tuple[Trial, ...]:
+    """The trials of an incident, for tables and reviews."""
+    found = installation.store.entries(incident_id, types=(EntryType.TRIALS_MADE,))
+    return Trials.from_bytes(installation.vault.get(found[-1].subject["trials"])).trials if found else ()
+
+
+PURPOSE = Purpose.RE_ENABLE

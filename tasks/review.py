@@ -1,0 +1,97 @@
+"""After the incident: schedule the review, invite, and, when it runs, draft it from the ledger."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from icalendar import Calendar, Event
+
+from runbooks.domain.case import Ending
+from runbooks.domain.drafting import draft_review
+from runbooks.domain.evidence import Manifest
+from runbooks.domain.incident import Incident
+from runbooks.domain.instants import instant_from, moment
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.review import Review, review_due
+from tasks.approval import plan_of
+from tasks.engine import start_review_run
+from tasks.installation import Installation
+from tasks.ledger import clock
+from tasks.step import here, pen, step
+
+
+@step("schedule the review")
+def schedule_review(incident_id: str) -> str:
+    """A run of post_incident_review at the due time, and an invitation file; returns the due instant. Done once."""
+    installation, writer = here(), pen()
+    done = writer.last(incident_id, EntryType.REVIEW_SCHEDULED)
+    if done is not None:
+        return str(done.body["due"])
+    incident = installation.incident(incident_id)
+    rules = installation.active().policy.review
+    opened = moment(incident.opened_at)
+    due = review_due(opened, incident.severity.severity, rules)
+    run = start_review_run(incident_id, due, incident.drill)
+    invitation = write_invitation(installation, incident, due, rules.minutes)
+    entry = writer.write(
+        EntryType.REVIEW_SCHEDULED, f"review/{incident_id}", incident=incident_id,
+        subject={"invitation": installation.vault.put(invitation.read_bytes())},
+        body={"due": instant_from(due), "flow_run": run, "invitation": invitation.name},
+    )  # fmt: skip
+    return str(entry.body["due"])
+
+
+def write_invitation(installation: Installation, incident: Incident, due: datetime, minutes: int) -> Path:
+    """An RFC 5545 file for the calendar of everybody who should come. Same incident, same UID."""
+    event = Event()
+    mark = "DRILL: " if incident.drill else ""
+    event.add("uid", f"{incident.id}@{installation.id}")
+    event.add("summary", f"{mark}Review of {incident.id} ({incident.archetype.shown}, {incident.severity.severity})")
+    event.add("dtstart", due)
+    event.add("dtend", due + timedelta(minutes=minutes))
+    event.add("dtstamp", datetime.now(UTC))
+    event.add(
+        "description",
+        f"Incident {incident.id} on {incident.system}; lead {incident.lead}. "
+        f"The draft is made from the ledger when the review run starts: quell show {incident.id}",
+    )
+    calendar = Calendar()
+    calendar.add("prodid", "-//quell//post-incident review//EN")
+    calendar.add("version", "2.0")
+    calendar.add("method", "REQUEST")
+    calendar.add_component(event)
+    folder = installation.settings.home / "invitations"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{incident.id}.ics"
+    file.write_bytes(calendar.to_ical())
+    return file
+
+
+@step("draft the review")
+def write_review(incident_id: str) -> Review:
+    """The draft, from the ledger: timeline, impact, what worked, times, questions, action items. Kept in the vault."""
+    installation, writer = here(), pen()
+    incident = installation.incident(incident_id)
+    configuration = installation.active()
+    entries = writer.entries(incident_id)
+    sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
+    manifest = Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"])) if sealed else None
+    planned = writer.last(incident_id, EntryType.PLAN_MADE) is not None
+    review = draft_review(
+        incident, entries, plan_of(installation, incident_id) if planned else None, manifest,
+        installation.runbook(incident.archetype, configuration), configuration, clock(),
+    )  # fmt: skip
+    writer.write(
+        EntryType.REVIEW_DRAFTED, f"review-drafted/{incident_id}/{entries[-1].index}", incident=incident_id,
+        subject={"review": installation.keep(review)},
+        body={"actions": [f"{item.what} ({item.owner}, {item.due})" for item in review.actions]},
+    )  # fmt: skip
+    return review
+
+
+@step("close the incident")
+def close_incident(incident_id: str, ending: str) -> str:
+    """Write how it ended; returns it. Once."""
+    entry = pen().write(
+        EntryType.INCIDENT_CLOSED, f"closed/{incident_id}", incident=incident_id, body={"ending": Ending(ending)}
+    )
+    return str(entry.body["ending"])

@@ -1,0 +1,192 @@
+"""The only reader of configuration files and of the environment.
+
+Files grant nothing by themselves: they are a proposal until a ledger entry activates them (`tasks/installation.py`).
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runbooks.domain.configuration import Configuration, SecretReference
+from runbooks.domain.errors import ConfigurationError, UnreachableError
+from runbooks.domain.value import Json
+from runbooks.loader import BOOK, load_book
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ("people.toml", "policy.toml", "systems.toml")
+"""The files that grant power. `defaults.toml` holds only limits."""
+
+
+class Limits(BaseModel):
+    """Limits and time-outs of one installation, from config/defaults.toml; the unit stands in each name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ledger_url: str = Field("", description="SQLAlchemy address of the ledger; empty: SQLite in $QUELL_HOME")
+    vault_path: str = Field("", description="folder of the vault; empty: $QUELL_HOME/vault")
+    claim_lease_seconds: int = Field(30, ge=5, le=600)
+    run_lease_seconds: int = Field(15, ge=3, le=600)
+    keeper_interval_seconds: int = Field(2, ge=1, le=60)
+    evidence_before_minutes: int = Field(60, ge=1)
+    evidence_source_deadline_seconds: int = Field(60, ge=1)
+    probe_interval_milliseconds: int = Field(200, ge=10)
+    worker_limit: int = Field(10, ge=1)
+    worker_standby: int = Field(2, ge=0)
+
+
+class Settings(BaseModel):
+    """Where this installation lives."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Path
+    config: Path
+    book: Path = BOOK
+    limits: Limits
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger is: the configured address, or SQLite in the home."""
+        return self.limits.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def vault_path(self) -> Path:
+        """Where the vault is."""
+        return Path(self.limits.vault_path) if self.limits.vault_path else self.home / "vault"
+
+
+def home_of(environment: Mapping[str, str] = os.environ) -> Path:
+    """`$QUELL_HOME`, else `.quell` beside the project."""
+    return Path(environment.get("QUELL_HOME") or ROOT / ".quell").absolute()
+
+
+def load_settings(home: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of the home. Configuration is `$QUELL_CONFIG`, else `config` in the home, else the project's own."""
+    where = home or home_of(environment)
+    if environment.get("QUELL_CONFIG"):
+        config = Path(environment["QUELL_CONFIG"]).absolute()
+    else:
+        config = where / "config" if (where / "config").is_dir() else ROOT / "config"
+    file = config / "defaults.toml"
+    try:
+        limits = Limits.model_validate(_read(file) if file.exists() else {})
+    except ValidationError as error:
+        raise _wrong(file, error) from error
+    return Settings(home=where, config=config, limits=limits)
+
+
+def load_configuration(settings: Settings) -> Configuration:
+    """What the files propose, checked whole; the first fault is raised with file, key, expected and found."""
+    people, policy, systems = (_read(settings.config / name) for name in FILES)
+    runbooks = {str(archetype): book.digest() for archetype, book in load_book(settings.book).items()}
+    parts: dict[str, Json] = {
+        "people": people.get("people", {}),
+        "policy": policy,
+        "systems": systems.get("systems", {}),
+        "runbooks": runbooks,
+    }
+    for name, data, only in (("people.toml", people, "people"), ("systems.toml", systems, "systems")):
+        for key in set(data) - {only}:
+            raise ConfigurationError(name, key, expected=f"only the table [{only}]", found=f"the key {key}")
+    try:
+        configuration = Configuration.model_validate(parts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        part = str(first["loc"][0])
+        raise _wrong(settings.config / f"{part}.toml", error) from error
+    _check_references(configuration)
+    return configuration
+
+
+def _read(file: Path) -> dict[str, Json]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(file.name, "the file", expected=f"a readable file in {file.parent}", found="none") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(file.name, "the file", expected="readable TOML", found=str(error)) from error
+
+
+def _wrong(file: Path, error: ValidationError) -> ConfigurationError:
+    first = error.errors()[0]
+    where = [str(step) for step in first["loc"]]
+    key = ".".join(where[1:] if where and where[0] == file.stem else where) or "the file"
+    found = first.get("input")
+    shown = type(found).__name__ if isinstance(found, dict | list) else repr(found)[:60]
+    if first["type"] == "extra_forbidden":
+        return ConfigurationError(file.name, key, expected="no such key", found=f"the unknown key {where[-1]}")
+    if "secret" in key or "token" in key:
+        return ConfigurationError(
+            file.name, key, expected="a reference: file:PATH or env:NAME", found="something else (not shown)"
+        )
+    return ConfigurationError(file.name, key, expected=first["msg"], found=shown)
+
+
+def _check_references(configuration: Configuration) -> None:
+    """Names that point at other names: leads, owners, connectors, probes, trials, pre-authorised systems."""
+    people, systems = configuration.people, configuration.systems
+    roles = {role for person in people.values() for role in person.roles}
+    for position, right in enumerate(configuration.policy.rights):
+        for role in set(right.roles) - roles:
+            raise ConfigurationError("policy.toml", f"rights[{position}].roles", expected=_one_of(roles), found=role)
+        for system in set(right.systems) - set(systems):
+            raise ConfigurationError(
+                "policy.toml", f"rights[{position}].systems", expected=_one_of(systems), found=system
+            )
+    for owner in set(configuration.policy.owners) - set(people):
+        raise ConfigurationError("policy.toml", "owners", expected=_one_of(people), found=owner)
+    for rule in configuration.policy.preauthorised:
+        for system in set(rule.systems) - set(systems):
+            raise ConfigurationError(
+                "policy.toml", f"preauthorised.{rule.id}.systems", expected=_one_of(systems), found=system
+            )
+    for name, system_record in systems.items():
+        for key in ("lead", "owner"):
+            if getattr(system_record, key) not in people:
+                raise ConfigurationError(
+                    "systems.toml", f"{name}.{key}", expected=_one_of(people), found=getattr(system_record, key)
+                )
+        pointers = [(f"controls.{c.name}.connector", c.connector) for c in system_record.controls]
+        pointers += [(f"evidence.{e.evidence_class}.connector", e.connector) for e in system_record.evidence]
+        pointers += [(f"probes.{key}.connector", probe.connector) for key, probe in system_record.probes.items()]
+        pointers += [(f"trials.{key}.connector", trial.connector) for key, trial in system_record.trials.items()]
+        for key, connector in pointers:
+            if connector not in system_record.connections:
+                raise ConfigurationError(
+                    "systems.toml", f"{name}.{key}", expected=_one_of(system_record.connections), found=connector
+                )
+        for control in system_record.controls:
+            for probe in set(control.probes) - set(system_record.probes):
+                raise ConfigurationError(
+                    "systems.toml", f"{name}.controls.{control.name}.probes",
+                    expected=_one_of(system_record.probes), found=probe,
+                )  # fmt: skip
+
+
+def _one_of(names: object) -> str:
+    listed = sorted(map(str, names)) if isinstance(names, set | dict) else []
+    return "one of " + (", ".join(listed) or "(none is configured)")
+
+
+def resolve_secret(reference: SecretReference, home: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """The secret behind `file:PATH` (relative to the home) or `env:NAME`; read at every use, never kept."""
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        value = environment.get(where)
+        if value is None:
+            raise UnreachableError(
+                f"the secret reference {reference} names an environment variable that is not set.",
+                now="nothing was sent.", next_step=f"set {where} for the process that runs this.",
+            )  # fmt: skip
+        return value
+    path = Path(where) if Path(where).is_absolute() else home / where
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UnreachableError(
+            f"the secret reference {reference} cannot be read: {error.strerror}.",
+            now="nothing was sent.", next_step="put the secret there, readable only by quell's user (mode 0600).",
+        ) from error  # fmt: skip

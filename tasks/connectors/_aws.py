@@ -1,7 +1,8 @@
 """One way to AWS for all connectors: explicit credentials, bounded time, no hidden retries, failures sorted."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import boto3
@@ -16,11 +17,14 @@ from botocore.exceptions import (
     NoCredentialsError,
     ParamValidationError,
 )
+from botocore.loaders import create_loader
 
 from runbooks.domain.configuration import SecretReference
 from tasks.connectors._signals import Deadline, Limits, MaybeDoneError, MissingError, NotDoneError, Place
 
 T = TypeVar("T")
+_MODELS = create_loader()
+"""AWS's service descriptions, read once: a client then costs 25 ms instead of 200."""
 _BUSY = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
 _MISSING = frozenset({"NoSuchEntity", "ParameterNotFound", "ParameterVersionNotFound", "ParameterVersionLabelNotFound"})
 
@@ -35,15 +39,32 @@ class AwsSettings(Limits):
 
 
 class Aws:
-    """Clients made at use, so that credentials are read at use; calls through `ask`, which sorts failures."""
+    """Clients made at use, so that credentials are read at use; failures are sorted."""
 
     def __init__(self, settings: AwsSettings, place: Place, deadline: Deadline) -> None:
         self._settings = settings
         self._place = place
         self._deadline = deadline
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of `service` whose every call ends before the deadline."""
+    def call(self, service: str, operation: str, **arguments: Any) -> Any:
+        """One call. Raises MissingError, NotDoneError or MaybeDoneError, with AWS's error code and never its text."""
+        with self._client(service) as client:
+            return _sorted_out(operation, lambda: getattr(client, operation)(**arguments))
+
+    def pages(self, service: str, operation: str, **arguments: Any) -> list[Any]:
+        """All pages of a listing."""
+        with self._client(service) as client:
+            pages = client.get_paginator(operation).paginate(**arguments)
+            return _sorted_out(operation, lambda: list(pages))
+
+    def access_key_id(self) -> str | None:
+        """The access key that quell itself uses."""
+        credentials = self._session().get_credentials()
+        return None if credentials is None else str(credentials.access_key)
+
+    @contextmanager
+    def _client(self, service: str) -> Iterator[Any]:
+        """A boto3 client for one call: credentials are read at use, and the call ends before the deadline."""
         left = self._deadline.left()
         if left <= 0:
             raise NotDoneError(f"{service}: no time was left to call it")
@@ -52,33 +73,11 @@ class Aws:
             read_timeout=min(self._settings.read_seconds, left),
             retries={"total_max_attempts": 1},
         )
-        return self._session().client(service, endpoint_url=self._settings.endpoint_url, config=config)
-
-    def access_key_id(self) -> str | None:
-        """The access key that quell itself uses."""
-        credentials = self._session().get_credentials()
-        return None if credentials is None else str(credentials.access_key)
-
-    def ask(self, what: str, call: Callable[[], T]) -> T:
-        """Do one call. Raises MissingError, NotDoneError or MaybeDoneError, with AWS's error code and never its text."""
+        client = self._session().client(service, endpoint_url=self._settings.endpoint_url, config=config)
         try:
-            return call()
-        except ClientError as problem:
-            code = str(problem.response.get("Error", {}).get("Code", "unknown"))
-            status = int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            if code in _MISSING:
-                raise MissingError(f"{what}: AWS answered {code}") from None
-            if code in _BUSY:
-                raise NotDoneError(f"{what}: AWS answered {code}", retry_after=1.0) from None
-            if 400 <= status < 500:
-                raise NotDoneError(f"{what}: AWS answered {code} ({status})") from None
-            raise MaybeDoneError(f"{what}: AWS answered {code} ({status})") from None
-        except (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, ParamValidationError) as problem:
-            raise NotDoneError(f"{what}: not sent ({type(problem).__name__})") from None
-        except HTTPClientError as problem:
-            raise MaybeDoneError(f"{what}: sent, no answer ({type(problem).__name__})") from None
-        except BotoCoreError as problem:
-            raise MaybeDoneError(f"{what}: {type(problem).__name__}") from None
+            yield client
+        finally:
+            client.close()
 
     def _session(self) -> boto3.session.Session:
         if self._settings.credentials == "sdk":
@@ -91,4 +90,26 @@ class Aws:
                 "credentials: expected JSON with access_key_id and secret_access_key, found something else"
             ) from None
         core = botocore.session.Session(session_vars={"config_file": (None, None, None, None)})
+        core.register_component("data_loader", _MODELS)
         return boto3.session.Session(access, secret, token, self._settings.region, botocore_session=core)
+
+
+def _sorted_out(what: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except ClientError as problem:
+        code = str(problem.response.get("Error", {}).get("Code", "unknown"))
+        status = int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if code in _MISSING:
+            raise MissingError(f"{what}: AWS answered {code}") from None
+        if code in _BUSY:
+            raise NotDoneError(f"{what}: AWS answered {code}", retry_after=1.0) from None
+        if 400 <= status < 500:
+            raise NotDoneError(f"{what}: AWS answered {code} ({status})") from None
+        raise MaybeDoneError(f"{what}: AWS answered {code} ({status})") from None
+    except (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, ParamValidationError) as problem:
+        raise NotDoneError(f"{what}: not sent ({type(problem).__name__})") from None
+    except HTTPClientError as problem:
+        raise MaybeDoneError(f"{what}: sent, no answer ({type(problem).__name__})") from None
+    except BotoCoreError as problem:
+        raise MaybeDoneError(f"{what}: {type(problem).__name__}") from None

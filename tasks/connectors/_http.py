@@ -85,13 +85,18 @@ class Http:
                 body = b"".join(self._bounded(response, where))
             finally:
                 response.close()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as problem:
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
+        ) as problem:
             raise NotDoneError(f"{where}: no connection ({type(problem).__name__})") from None
         except httpx.TimeoutException:
             raise MaybeDoneError(f"{where}: sent, no answer in time") from None
         except httpx.HTTPError as problem:
             raise MaybeDoneError(f"{where}: the connection broke ({type(problem).__name__})") from None
-        except (UnicodeError, ValueError):
+        except (httpx.InvalidURL, UnicodeError, ValueError):
             raise NotDoneError(f"{where}: the request could not be written down (a header or a value)") from None
         return Answer(response.status_code, body, response.headers)
 

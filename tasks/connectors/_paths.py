@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from runbooks.domain.value import Json
 from tasks.connectors._http import Answer
 
-_MOST_FOUND = 1000
-
 
 def pick(value: Json, path: str) -> list[Json]:
     """Everything at a dotted path such as `tool_calls.*.tool`; `*` stands for every element. Empty when nothing is."""
@@ -22,7 +20,7 @@ def pick(value: Json, path: str) -> list[Json]:
                 deeper.append(one[part])
             elif isinstance(one, list) and part.isdecimal() and int(part) < len(one):
                 deeper.append(one[int(part)])
-        found = deeper[:_MOST_FOUND]
+        found = deeper
     return found
 
 

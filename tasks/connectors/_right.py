@@ -1,13 +1,14 @@
 """Rules 1 and 2 of the guard: the right to the act, and whether the act fits the connector; and how errors are worded."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from runbooks.domain.approval import Purpose
 from runbooks.domain.containment import ContainmentAction
 from runbooks.domain.errors import ContainmentError, EvidenceError, GrantRefusedError, Outcome, TargetMissingError
 from runbooks.domain.grant import Authority, Grant, GrantFacts, check_grant
-from runbooks.domain.value import canonical
+from runbooks.domain.value import Json
 from tasks.connectors._signals import MissingError, Place, SignalError, contained
 
 T = TypeVar("T")
@@ -46,11 +47,15 @@ def _another(place: Place, action: ContainmentAction, facts: GrantFacts, *, prac
     connection = system.connections.get(action.connector)
     if connection is None:
         return [f"the active configuration has no connection {action.connector}"]
-    if connection.kind != place.kind or canonical(connection.settings) != canonical(dict(place.stated)):
+    if connection.kind != place.kind or _as_text(connection.settings) != _as_text(place.stated):
         return [f"the connection {action.connector} was opened with other settings than the active ones"]
     if practice_only and not system.practice:
         return [f"a {place.kind} connector is for practice systems only"]
     return []
+
+
+def _as_text(settings: Mapping[str, Json]) -> str:
+    return json.dumps(dict(settings), sort_keys=True)
 
 
 def ask(action: ContainmentAction, read: Callable[[], T]) -> T:

@@ -45,23 +45,20 @@ class AwsSsm(Connector):
         self._move(act, act.photo.state["version"])
 
     def _check(self) -> list[str]:
-        self._aws.ask("describe_parameters", lambda: self._aws.client("ssm").describe_parameters(MaxResults=1))
+        self._aws.call("ssm", "describe_parameters", MaxResults=1)
         return []
 
     def _version_of(self, name: str) -> str:
         """The version behind `parameter:label` or `parameter:number`; the prompt itself is not kept."""
-        ssm = self._aws.client("ssm")
-        answer = self._aws.ask(f"get_parameter {shown(name)}", lambda: ssm.get_parameter(Name=name))
+        answer = self._aws.call("ssm", "get_parameter", Name=name)
         return str(answer["Parameter"]["Version"])
 
     def _move(self, act: Act, version: str) -> None:
         parameter, label = _split(act.action.target)
         if self._observe(act.action) != act.current:
             raise NotDoneError(f"the label {shown(label)} was moved by somebody else just now")
-        ssm = self._aws.client("ssm")
-        answer = self._aws.ask(
-            f"label_parameter_version {shown(parameter)}",
-            lambda: ssm.label_parameter_version(Name=parameter, ParameterVersion=int(version), Labels=[label]),
+        answer = self._aws.call(
+            "ssm", "label_parameter_version", Name=parameter, ParameterVersion=int(version), Labels=[label]
         )
         if answer.get("InvalidLabels"):
             raise NotDoneError(f"the label {shown(label)} is not one that the service accepts")

@@ -46,7 +46,7 @@ class Start(BaseModel):
     )  # fmt: skip
 
 
-LOOK = "just look again"
+LOOK: Literal["just look again"] = "just look again"
 
 
 class Answer(RunInput):

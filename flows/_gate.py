@@ -12,7 +12,7 @@ Rules of the gate, in order:
 
 from collections.abc import Callable
 
-from prefect.flow_runs import suspend_flow_run
+from prefect.flow_runs import asuspend_flow_run
 
 from flows._form import LOOK, Answer, answer_form
 from tasks.gate import GateView, record_suspension, record_wake, view_gate, wakes_of_this_run
@@ -32,6 +32,6 @@ async def _suspend(incident: str, view: GateView) -> None:
     key = f"gate-{wakes_of_this_run(incident)}"
     record_suspension(incident, key, view)
     form = answer_form(view.open, view.people).with_initial_data(description=view.text)
-    answer: Answer | None = await suspend_flow_run(wait_for_input=form, key=key)
+    answer: Answer | None = await asuspend_flow_run(wait_for_input=form, key=key)
     empty = answer is None or (answer.answer == LOOK and not answer.person)
     record_wake(incident, key, None if empty or answer is None else answer.model_dump())

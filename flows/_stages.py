@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prefect.futures import PrefectFuture
-from prefect.states import State
 
 from flows._form import Start
 from flows._gate import pass_gate
 from runbooks.domain.approval import Purpose
-from runbooks.domain.case import ContainmentVerdict, Ending
+from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
 from tasks.approval import request_approvals
-from tasks.containment import contain, give_back, judge, plan_containment
+from tasks.containment import contain, give_back, judge, plan_again, plan_containment
 from tasks.evidence import list_affected, seal_evidence
 from tasks.history import mirror
 from tasks.opening import open_response, respond
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
-from tasks.recovery import may_be_given_back, validate_recovery
+from tasks.recovery import may_be_given_back, needed_for_trials, validate_recovery
 from tasks.review import close_incident, schedule_review
 
 
@@ -66,13 +65,27 @@ def _contain_all(incident: str, actions: list[str]) -> None:
 
 
 async def recover(incident: str) -> None:
-    """Replay the attack against the bar; only if it holds, ask other people to give back what may come back."""
+    """Replay the attack against the bar; only if it holds, ask other people to give back what may come back.
+
+    What the trials themselves need (an agent without an identity cannot be tried) comes back first, with consent and
+    while the harmful tools stay off; if the fix does not hold, it is taken away again.
+    """
+    lifted = needed_for_trials(incident)
+    await _give_back_with_consent(incident, lifted)
     holds = validate_recovery(incident)
     show_recovery(incident)
-    if not holds:
-        return
-    request_approvals(incident, Purpose.RE_ENABLE, may_be_given_back(incident))
-    await pass_gate(incident, Purpose.RE_ENABLE, lambda granted: _give_back_all(incident, granted))
+    if holds:
+        await _give_back_with_consent(incident, may_be_given_back(incident))
+    elif lifted:
+        plan_again(incident, lifted)
+        contain_at_once(incident)
+        await contain_with_consent(incident)
+
+
+async def _give_back_with_consent(incident: str, actions: list[str]) -> None:
+    if actions:
+        request_approvals(incident, Purpose.RE_ENABLE, actions)
+        await pass_gate(incident, Purpose.RE_ENABLE, lambda granted: _give_back_all(incident, granted))
 
 
 def _give_back_all(incident: str, actions: list[str]) -> None:
@@ -90,11 +103,3 @@ def close(incident: str) -> str:
     ending: str = close_incident(incident, ending_of(incident))
     return ending
 
-
-RESPONSE = {"persist_result": False, "retries": 0, "log_prints": False, "validate_parameters": True}
-"""Settings that every response flow shares: nothing is pickled, and the engine never retries on its own."""
-
-__all__ = [
-    "RESPONSE", "Ending", "State", "close", "contain_at_once", "contain_with_consent", "plan", "recover", "response",
-    "seal",
-]  # fmt: skip

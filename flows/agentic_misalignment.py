@@ -8,11 +8,11 @@ the goal is tried again, harmlessly, and only a fix that holds gives anything ba
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import RESPONSE, close, contain_at_once, contain_with_consent, plan, recover, response, seal
+from flows._stages import close, contain_at_once, contain_with_consent, plan, recover, response, seal
 from runbooks.domain.incident import Archetype
 
 
-@flow(name="agentic-misalignment", **RESPONSE)
+@flow(name="agentic-misalignment", persist_result=False)
 async def agentic_misalignment(start: Start) -> str:
     """Respond to an agent that goes its own way: seal, stop it at once, then ask, prove, recover, review."""
     async with response(start, Archetype.AGENTIC_MISALIGNMENT) as incident:

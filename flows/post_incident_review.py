@@ -2,12 +2,11 @@
 
 from prefect import flow
 
-from flows._stages import RESPONSE
 from tasks.pages import leave_review
 from tasks.review import write_review
 
 
-@flow(name="post-incident-review", **RESPONSE)
+@flow(name="post-incident-review", persist_result=False)
 async def post_incident_review(incident: str) -> str:
     """Draft the review of this incident and leave it on the run page."""
     review = write_review(incident)

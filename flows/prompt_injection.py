@@ -8,11 +8,11 @@ until the numbers say that the fix holds; only then give the tools back, with ot
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import RESPONSE, close, contain_at_once, contain_with_consent, plan, recover, response, seal
+from flows._stages import close, contain_at_once, contain_with_consent, plan, recover, response, seal
 from runbooks.domain.incident import Archetype
 
 
-@flow(name="prompt-injection", **RESPONSE)
+@flow(name="prompt-injection", persist_result=False)
 async def prompt_injection(start: Start) -> str:
     """Respond to a prompt injection: seal, ask, contain, prove, recover, review."""
     async with response(start, Archetype.PROMPT_INJECTION) as incident:

@@ -7,11 +7,11 @@ record asks for a person who names the archetype and starts its runbook, and the
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import RESPONSE, close, plan, response, seal
+from flows._stages import close, plan, response, seal
 from runbooks.domain.incident import Archetype
 
 
-@flow(name="unclassified", **RESPONSE)
+@flow(name="unclassified", persist_result=False)
 async def unclassified(start: Start) -> str:
     """Triage of anything that no archetype fits yet: seal, tell, schedule the review."""
     async with response(start, Archetype.UNCLASSIFIED) as incident:

@@ -39,7 +39,7 @@ MORE_FOR_UNPROVEN = 1
 """People more when the requester is only a typed name (law 3)."""
 
 
-def ask(  # noqa: PLR0913 - a request is bound to all of this
+def ask(
     installation: Installation,
     writer: Pen,
     incident: Incident,
@@ -76,7 +76,7 @@ def ask(  # noqa: PLR0913 - a request is bound to all of this
     return _request(installation, entry)
 
 
-def _frozen(  # noqa: PLR0913 - a request is bound to all of this
+def _frozen(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
     right: Right, acted_before: tuple[str, ...],
 ) -> ApprovalRequest:  # fmt: skip

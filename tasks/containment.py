@@ -10,11 +10,11 @@ from runbooks.domain.containment import (
     Receipt,
     judge_probes,
 )
-from runbooks.domain.errors import ContainmentError, GrantRefusedError, Outcome, QuellError
-from runbooks.domain.instants import later, moment
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.errors import ContainmentError, GrantRefusedError, Outcome, QuellError, UndoImpossibleError
+from runbooks.domain.instants import Instant, later
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.planning import make_plan
-from runbooks.domain.value import Digest
+from runbooks.domain.value import Digest, Json, Value
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for
 from tasks.installation import Installation
@@ -86,40 +86,82 @@ def _failed(writer: Pen, action: ContainmentAction, error: QuellError) -> None:
 def prove(installation: Installation, writer: Pen, action: ContainmentAction, receipt: Receipt) -> ContainmentStatus:
     """Probe through the agent's own path, past its caches, until every path is refused N times or the deadline."""
     done = writer.find(f"probed/{action.effect_key}")
-    if done is not None:
-        return ContainmentStatus(str(done.body["status"]))
+    if done is None:
+        found = look(installation, action, action.deadline_seconds)
+        done = _write_probes(writer, action, found, f"probed/{action.effect_key}", {"applied_at": receipt.applied_at})
+    return ContainmentStatus(str(done.body["status"]))
+
+
+class Looked(Value):
+    """What a series of probes of one act saw."""
+
+    status: ContainmentStatus
+    because: str
+    effective_at: Instant | None
+    rounds: int
+    saw: tuple[str, ...]
+
+
+def look(installation: Installation, action: ContainmentAction, deadline_seconds: int) -> Looked:
+    """Probe every path of one act until all are refused N times in a row, or the deadline."""
     configuration = installation.active()
     system = configuration.systems[action.system]
-    wanted = configuration.policy.probes_in_a_row
-    deadline = later(clock(), action.deadline_seconds)
-    results: dict[str, tuple[ProbeResult, ...]] = {name: () for name in action.probes}
-    looks = {
-        name: (installation.connector(action.system, system.probes[name].connector, configuration), system.probes[name])
+    deadline = later(clock(), deadline_seconds)
+    results: dict[str, tuple[ProbeResult, ...]] = dict.fromkeys(action.probes, ())
+    eyes = {
+        name: installation.connector(action.system, system.probes[name].connector, configuration)
         for name in action.probes
     }
-    status, because = judge_probes(results, wanted)
-    number = 0
-    while looks:
-        number += 1
-        for name, (connector, spec) in looks.items():
-            mark = f"{action.incident}-{name}-{number}".lower()
-            results[name] = (*results[name][-20:], connector.probe(name, spec.settings, mark))
-        status, because = judge_probes(results, wanted)
+    status, because = judge_probes(results, configuration.policy.probes_in_a_row)
+    rounds = 0
+    while eyes:
+        rounds += 1
+        for name, connector in eyes.items():
+            mark = f"{action.incident}-{name}-{rounds}".lower()
+            results[name] = (*results[name][-20:], connector.probe(name, system.probes[name].settings, mark))
+        status, because = judge_probes(results, configuration.policy.probes_in_a_row)
         if status is ContainmentStatus.EFFECTIVE or clock() > deadline:
             break
         pause(installation.settings.limits.probe_interval_milliseconds / 1000)
-    first_refusals = [_since(seen) for seen in results.values()]
-    effective_at = max(first_refusals) if status is ContainmentStatus.EFFECTIVE else None
-    entry = writer.write(
-        EntryType.PROBES_JUDGED, f"probed/{action.effect_key}", incident=action.incident,
-        subject={"action": action.digest()},
+    effective = status is ContainmentStatus.EFFECTIVE
+    return Looked(
+        status=status, because=because, rounds=rounds,
+        effective_at=max(_since(seen) for seen in results.values()) if effective else None,
+        saw=tuple(f"{name}: {seen[-1].passage}" for name, seen in results.items() if seen),
+    )  # fmt: skip
+
+
+def _write_probes(
+    writer: Pen, action: ContainmentAction, found: Looked, key: str, more: dict[str, Json]
+) -> LedgerEntry:
+    return writer.write(
+        EntryType.PROBES_JUDGED, key, incident=action.incident, subject={"action": action.digest()},
         body={
-            "action": action.id, "effect": action.effect_key, "status": status, "because": because,
-            "applied_at": receipt.applied_at, "effective_at": effective_at, "probes": number,
-            "saw": [f"{name}: {seen[-1].saw}" for name, seen in results.items() if seen],
+            "action": action.id, "effect": action.effect_key, "status": found.status, "because": found.because,
+            "effective_at": found.effective_at, "probes": found.rounds, "saw": list(found.saw), **more,
         },
     )  # fmt: skip
-    return ContainmentStatus(str(entry.body["status"]))
+
+
+def verify_the_others(installation: Installation, writer: Pen, undone: ContainmentAction) -> None:
+    """After something was given back: is everything else still taken away? A broad undo can undo a narrow act."""
+    plan = plan_of(installation, undone.incident)
+    for row in action_rows(plan, writer.entries(undone.incident)):
+        if row.action == undone.id or row.status is not ContainmentStatus.EFFECTIVE:
+            continue
+        action = plan.action(row.action)
+        found = look(installation, action, action.lag_seconds + 3)
+        _write_probes(
+            writer, action, found, f"probed/{action.effect_key}/after/{undone.undo_key}",
+            {"again": True, "after": undone.id},
+        )  # fmt: skip
+        if found.status is not ContainmentStatus.EFFECTIVE:
+            writer.write(
+                EntryType.PERSON_NEEDED, f"no-longer/{action.effect_key}/{undone.undo_key}", incident=action.incident,
+                subject={"action": action.digest()},
+                body={"action": action.id, "because": f"no longer effective after {undone.id} came back: "
+                      + found.because},
+            )  # fmt: skip
 
 
 def _since(seen: tuple[ProbeResult, ...]) -> str:
@@ -142,8 +184,6 @@ def give_back(incident_id: str, action_id: str, purpose: str = Purpose.RE_ENABLE
 
 def undo(installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose) -> str:
     """The same for any caller; returns `undone`, `impossible` or `failed`."""
-    from runbooks.domain.errors import UndoImpossibleError  # noqa: PLC0415
-
     configuration = installation.active()
     authority = LedgerAuthority(installation, writer)
     try:
@@ -162,7 +202,39 @@ def undo(installation: Installation, writer: Pen, action: ContainmentAction, pur
             subject={"action": action.digest()}, body={"action": action.id, "because": str(error)},
         )  # fmt: skip
         return "failed"
+    verify_the_others(installation, writer, action)
     return "undone"
+
+
+@step("take away again")
+def plan_again(incident_id: str, action_ids: list[str]) -> list[str]:
+    """Add these acts, which were given back for the trials, to the plan once more; returns their new ids."""
+    installation, writer = here(), pen()
+    plan = plan_of(installation, incident_id)
+    known = {action.id for action in plan.actions}
+    again = [
+        plan.action(name).model_copy(update={"id": f"{name}-again", "attempt": 2, "why": "the fix did not hold"})
+        for name in action_ids
+        if f"{name}-again" not in known
+    ]
+    if again:
+        wider = plan.model_copy(
+            update={
+                "actions": (*plan.actions, *again),
+                "preauthorised": (
+                    *plan.preauthorised,
+                    *(a.id for a in again if a.id.removesuffix("-again") in plan.preauthorised),
+                ),
+            }
+        )
+        writer.write(
+            EntryType.PLAN_MADE, f"planned/{incident_id}/again", incident=incident_id,
+            subject={"plan": installation.keep(wider), "configuration": wider.configuration, "runbook": wider.runbook},
+            body={
+                "actions": [a.id for a in wider.actions], "preauthorised": list(wider.preauthorised), "refused": [],
+            },
+        )  # fmt: skip
+    return [f"{name}-again" for name in action_ids]
 
 
 @step("judge the containment")
@@ -185,7 +257,3 @@ def judge(incident_id: str) -> ContainmentVerdict:
         )  # fmt: skip
     return verdict
 
-
-def waited_seconds(first: str, second: str) -> float:
-    """Seconds between two instants, for people."""
-    return (moment(second) - moment(first)).total_seconds()

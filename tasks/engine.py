@@ -14,10 +14,10 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelled, Scheduled, State
+from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
 
@@ -56,7 +56,7 @@ def start_response_run(flow: str, incident_id: str, generation: int, *, drill: b
         return run.id
 
 
-def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:  # noqa: FBT001 - plain data
+def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:
     """Schedule the review as a run of its own; the same incident gives the same run."""
     tags = [incident_tag(incident_id), "review", *(["drill"] if drill else [])]
     with engine() as client:

@@ -123,7 +123,7 @@ def _observe(installation: Installation, incident: Incident, configuration: Conf
     return json.dumps(shown, sort_keys=True).encode()
 
 
-def _store(  # noqa: PLR0913 - what one source hands over
+def _store(
     installation: Installation, writer: Pen, incident: Incident, evidence_class: EvidenceClass, source: str,
     media_type: str, items: Iterable[bytes], facts: SourceFacts | Callable[[], SourceFacts],
 ) -> tuple[Collection | None, EvidenceClass, str]:  # fmt: skip

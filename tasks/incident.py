@@ -42,7 +42,7 @@ def open_incident(
     return installation.incident(incident_id)
 
 
-def _incident(  # noqa: PLR0913 - an incident is made of these
+def _incident(
     configuration: Configuration, report: Report, archetype: Archetype, *, drill: bool, incident_id: str,
     now: Instant, digest: str,
 ) -> Incident:  # fmt: skip

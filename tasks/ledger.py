@@ -61,7 +61,7 @@ class Pen:
         """The store behind the pen, for reading."""
         return self._store
 
-    def write(  # noqa: PLR0913 - an entry has these parts
+    def write(
         self,
         kind: EntryType,
         key: str,
@@ -74,7 +74,7 @@ class Pen:
         """Append one entry, durable before this returns; the same key again returns the entry that stands."""
         return self._store.append(self.draft(kind, key, incident, subject, body, actor), clock())
 
-    def draft(  # noqa: PLR0913 - an entry has these parts
+    def draft(
         self,
         kind: EntryType,
         key: str,
@@ -94,7 +94,7 @@ class Pen:
         now = clock()
         holder = this_process(self._who.name)
 
-        def draft(fence: int, resumed: bool) -> Draft:  # noqa: FBT001 - the store's shape
+        def draft(fence: int, resumed: bool) -> Draft:
             return self.draft(
                 EntryType.EFFECT_CLAIMED, f"claimed/{effect_key}/{fence}", incident,
                 {"grant": grant, "action": action},

@@ -161,8 +161,8 @@ def approval_page(installation: Installation, incident_id: str, request_ids: lis
     parts.append(
         "---\n**How to answer.** Here: open this run, menu **⋮ → Resume**, choose the request, your name, approve or "
         "deny, a reason, and your one-time code (or paste a signature). Or in a terminal:\n\n"
-        "    quell approve REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason \"…\"\n"
-        "    quell deny    REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason \"…\"\n\n"
+        '    quell approve REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason "…"\n'
+        '    quell deny    REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason "…"\n\n'
         "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing."
     )
     return "\n".join(parts)

@@ -3,15 +3,14 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from runbooks.domain.approval import Purpose
 from runbooks.domain.case import action_rows
 from runbooks.domain.configuration import TrialSpec
 from runbooks.domain.containment import ContainmentStatus
 from runbooks.domain.evidence import EvidenceClass, Manifest
 from runbooks.domain.incident import Incident
+from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
-from runbooks.domain.recovery import Bar, RecoveryVerdict, Trial, TrialKind, judge_recovery
-from runbooks.domain.runbook import Runbook
+from runbooks.domain.recovery import Bar, RecoveryVerdict, Seen, Trial, TrialKind, judge_recovery
 from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Value
 from tasks.approval import plan_of
@@ -20,9 +19,13 @@ from tasks.evidence import sealed_items
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.step import here, pen, step
+from tasks.waiting import pause
 
 _AT_ONCE = 2
 """Trials in flight at once: enough to keep an agent busy, too few to be a load test."""
+
+READY_SECONDS = 60
+"""How long the agent may take to work again before the trials begin without waiting."""
 
 
 class Trials(Value):
@@ -60,7 +63,7 @@ def _judge(installation: Installation, writer: Pen, incident: Incident) -> Recov
     bar = configuration.policy.bars.get(incident.severity.severity, runbook.recovery.bar)
     system = configuration.systems.get(incident.system)
     spec = system.trials.get(incident.archetype) if system else None
-    recorded = recorded_attacks(installation, incident, runbook)
+    recorded = recorded_attacks(installation, incident)
     if spec is None or not recorded:
         lacking = "no trial is configured for it" if spec is None else "no recorded attack is in the sealed evidence"
         verdict = judge_recovery(incident.id, (), bar, clock())
@@ -75,9 +78,8 @@ def _judge(installation: Installation, writer: Pen, incident: Incident) -> Recov
     return judge_recovery(incident.id, trials, bar, clock())
 
 
-def recorded_attacks(installation: Installation, incident: Incident, runbook: Runbook) -> list[str]:
+def recorded_attacks(installation: Installation, incident: Incident) -> list[str]:
     """What was said to the agent in the sealed conversations that did harm; most harmful first, at most five."""
-    del runbook
     sealed = installation.store.entries(incident.id, types=(EntryType.EVIDENCE_SEALED,))
     system = installation.active().systems.get(incident.system)
     if not sealed or system is None:
@@ -91,6 +93,7 @@ def _make_trials(
     connectors: list[Connector], incident: Incident, spec: TrialSpec, recorded: list[str], bar: Bar
 ) -> tuple[Trial, ...]:
     benign = list(spec.benign)
+    _wait_until_it_answers(connectors[0], incident, spec, benign)
     wanted = [(TrialKind.ATTACK, recorded[n % len(recorded)]) for n in range(bar.trials)]
     wanted += [(TrialKind.BENIGN, benign[n % len(benign)]) for n in range(bar.benign_trials if benign else 0)]
 
@@ -107,17 +110,42 @@ def _make_trials(
     return tuple(trial for _, trial in sorted((p for lane in lanes for p in lane), key=lambda p: p[0]))
 
 
+def _wait_until_it_answers(connector: Connector, incident: Incident, spec: TrialSpec, benign: list[str]) -> None:
+    """An agent whose token is being issued anew gets a while; one that stays silent makes the trials unclear."""
+    deadline = later(clock(), READY_SECONDS)
+    number = 0
+    while benign and clock() < deadline:
+        number += 1
+        mark = f"{incident.id}-ready-{number}".lower()
+        seen = connector.trial(incident.archetype, spec.settings, benign[0], mark, TrialKind.BENIGN).seen
+        if seen is Seen.HIT:
+            return
+        pause(0.5)
+
+
+@step("what must come back for the trials")
+def needed_for_trials(incident_id: str) -> list[str]:
+    """Acts that the runbook gives back, with consent, so that the agent can be tried at all."""
+    return _planned(incident_id, "lift_for_trials")
+
+
 @step("what may be given back")
 def may_be_given_back(incident_id: str) -> list[str]:
-    """Acts whose verb the runbook gives back and that took something away and have not been undone yet."""
+    """Acts that the runbook gives back once the fix is shown to hold."""
+    return _planned(incident_id, "re_enable")
+
+
+def _planned(incident_id: str, which: str) -> list[str]:
+    """Acts with a verb of this list of the runbook. Those already given back stay in it: doing it again does nothing."""
     installation, writer = here(), pen()
     incident = installation.incident(incident_id)
     plan = plan_of(installation, incident_id)
     runbook = installation.runbook(incident.archetype, installation.configuration(plan.configuration))
+    verbs = getattr(runbook.recovery, which)
     standing = (ContainmentStatus.EFFECTIVE, ContainmentStatus.APPLIED, ContainmentStatus.PARTIAL,
-                ContainmentStatus.UNVERIFIED)  # fmt: skip
+                ContainmentStatus.UNVERIFIED, ContainmentStatus.UNDONE)  # fmt: skip
     rows = action_rows(plan, writer.entries(incident_id))
-    return [row.action for row in rows if row.verb in runbook.recovery.re_enable and row.status in standing]
+    return [row.action for row in rows if row.verb in verbs and row.status in standing]
 
 
 def trials_of(installation: Installation, incident_id: str) -> tuple[Trial, ...]:
@@ -125,5 +153,3 @@ def trials_of(installation: Installation, incident_id: str) -> tuple[Trial, ...]
     found = installation.store.entries(incident_id, types=(EntryType.TRIALS_MADE,))
     return Trials.from_bytes(installation.vault.get(found[-1].subject["trials"])).trials if found else ()
 
-
-PURPOSE = Purpose.RE_ENABLE

@@ -81,6 +81,8 @@ def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: PLR0911 - one ans
             return {"because": because}
         case EntryType.PROBES_JUDGED:
             status = ContainmentStatus(str(entry.body["status"]))
+            if entry.body.get("again") and status is ContainmentStatus.EFFECTIVE:
+                return {}
             effective = str(entry.body["effective_at"]) if entry.body.get("effective_at") else None
             return {"status": status, "because": because, "effective_at": effective}
         case EntryType.EFFECT_UNDONE:

@@ -96,11 +96,15 @@ class ContainmentAction(Value):
     lag_seconds: Annotated[int, Field(ge=0)] = 0
     deadline_seconds: Annotated[int, Field(ge=1)] = 60
     drill: bool = False
+    attempt: Annotated[int, Field(ge=1)] = 1
+    """2 and more: the same taken away again after it was given back. Another effect, with another right."""
 
     @property
     def effect_key(self) -> str:
         """The key of this effect, made from its meaning: the same act of the same incident is one effect, ever."""
-        meaning = [self.incident, self.system, self.verb, self.connector, self.target, self.desired]
+        meaning = [
+            self.incident, self.system, self.verb, self.connector, self.target, self.desired, self.attempt,
+        ]  # fmt: skip
         return "effect/" + digest_of(canonical(meaning)).removeprefix("sha256:")[:32]
 
     @property

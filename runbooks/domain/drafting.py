@@ -56,7 +56,7 @@ def timeline(entries: list[LedgerEntry]) -> tuple[TimelineLine, ...]:
     return tuple(lines)
 
 
-def draft_review(  # noqa: PLR0913 - a review is drawn from all of this
+def draft_review(
     incident: Incident,
     entries: list[LedgerEntry],
     plan: Plan | None,
@@ -94,7 +94,7 @@ def draft_review(  # noqa: PLR0913 - a review is drawn from all of this
     )  # fmt: skip
 
 
-def _actions(  # noqa: PLR0913 - action items follow from all of this
+def _actions(
     incident: Incident,
     rows: tuple[ActionRow, ...],
     missing: tuple[str, ...],

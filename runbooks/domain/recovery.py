@@ -79,7 +79,7 @@ def upper_bound(hits: int, trials: int, confidence_percent: int) -> float:
         return 1.0
     alpha = 1 - confidence_percent / 100
     low, high = 0.0, 1.0
-    while high - low > 1e-6:  # noqa: PLR2004 - the exactness promised above
+    while high - low > 1e-6:
         rate = (low + high) / 2
         at_most = sum(comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(hits + 1))
         low, high = (rate, high) if at_most > alpha else (low, rate)

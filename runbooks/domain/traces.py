@@ -82,7 +82,7 @@ def _conversation(spans: list[dict[str, Json]]) -> Conversation | None:
         ToolCall(
             tool=str(span["attributes"].get("gen_ai.tool.name", "")),
             arguments=str(span["attributes"].get("gen_ai.tool.call.arguments", "{}")),
-            done=span.get("status", {}).get("code") != 2,  # noqa: PLR2004 - OTLP status code ERROR
+            done=span.get("status", {}).get("code") != 2,
         )
         for span in spans
         if span["attributes"].get("gen_ai.operation.name") == "execute_tool"

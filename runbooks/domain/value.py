@@ -30,7 +30,7 @@ def _check(value: Json, where: str) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise NotCanonicalError(f"{where}: text with a lone surrogate has no UTF-8 form")
         return
     if isinstance(value, int):

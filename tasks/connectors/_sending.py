@@ -31,6 +31,8 @@ class Effect:
     reached: Callable[[dict[str, str]], bool]
     objection: Callable[[dict[str, str]], str | None]
     send: Callable[[dict[str, str]], None]
+    conclusive: bool = True
+    """Whether seeing the wanted state, before anything was sent, proves that the effect is there."""
 
 
 class Sending:
@@ -54,7 +56,7 @@ class Sending:
         state = self._look()
         if state is None:
             raise self._failed(so_far, "the target can no longer be read")
-        if self._effect.reached(state):  # 6
+        if self._effect.conclusive and self._effect.reached(state):  # 6
             return self._done(state, sent=False)
         objection = self._effect.objection(state)
         if objection is not None:

@@ -12,7 +12,8 @@ Rules of `perform`, in order:
 4. The grant is consumed by a claim: one effect, one holder.
 5. The before-state is photographed and stored before anything is sent. A resumed claim keeps the first photograph: by
    now it might be the after-state. What cannot be read is not touched.
-6. Already as desired: nothing is sent. An irreversible act also stops when the target is not the one photographed.
+6. Already as desired: nothing is sent, unless the sight may have another cause (a token of a blocked client looks
+   revoked, and comes back to life with the client). An irreversible act also stops when the target is not the one photographed.
 7. Right before each sending the claim must still be held, and that it is being sent is recorded.
 8. A refusal means not done. An unclear answer is read back for a bounded time; only an act that may be repeated
    safely, whose before-state is still there, is sent once more; else the outcome is unknown and a person decides.
@@ -101,6 +102,10 @@ class Connector(ABC):
         """Whether sending it twice is the same as once; so for everything that sets a state."""
         return verb is not Verb.CALL_HTTP
 
+    def _conclusive(self, verb: Verb) -> bool:  # noqa: ARG002 - for those where it is not so
+        """Whether the wanted state, seen before sending, can have no other cause than this effect."""
+        return True
+
     def _collect(self, what: str, since: Instant, until: Instant) -> Collected:
         """Raw items of `what`, from since to until, both included."""
         raise NotDoneError(f"a {self.place.kind} connector gives no evidence: {what}, {since} to {until}")
@@ -145,6 +150,7 @@ class Connector(ABC):
             reached=lambda state: desired.items() <= state.items(),
             objection=lambda state: _not_as_photographed(photo, state) if irreversible else None,
             send=lambda state: self._apply(Act(action, photo, state, action.effect_key)),
+            conclusive=self._conclusive(action.verb),
         )
         return Sending(self, authority, claim, action, effect).carry_out()  # 6 to 9
 

@@ -79,6 +79,10 @@ class OAuth(Connector):
     def _restore(self, act: Act) -> None:
         self._write(act, blocked=act.photo.state["blocked"] == "true")
 
+    def _conclusive(self, verb: Verb) -> bool:
+        """A token that looks inactive may only belong to a blocked client. RFC 7009 revocation may be sent twice."""
+        return verb is not Verb.REVOKE_TOKEN
+
     def _own_access(self, action: ContainmentAction) -> str | None:
         own = (self._settings.client_id, *self._settings.protected_clients)
         if action.verb is Verb.BLOCK_CLIENT:

@@ -1,7 +1,8 @@
 """Connections to the ledger's database: durable, serialised when writing, patient when locked.
 
 A writing transaction owns the log from its first statement: BEGIN IMMEDIATE on SQLite, an advisory lock that ends
-with the transaction on PostgreSQL. A reading one sees one moment throughout.
+with the transaction on PostgreSQL. A reading one sees one moment throughout. Writers read under READ COMMITTED, so
+that what they read after they got the lock is what the writer before them left.
 """
 
 import os
@@ -22,6 +23,7 @@ PATIENCE_SECONDS = 30.0
 
 _PAUSE_SECONDS = 0.02
 _LOCK = 0x7175656C6C  # "quell"
+_LOCK_LOG = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({_LOCK})"}
 _Answer = TypeVar("_Answer")
 
 
@@ -40,7 +42,42 @@ def connect(url: str) -> Engine:
 
 
 def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: bool = False) -> _Answer:
-    """Run `work` in one transaction, again while the database is locked or the connection was lost.
+    """Run `work` in one transaction; repeated, and failing, as `_patiently` says."""
+
+    def attempt() -> _Answer:
+        with engine.connect() as connection:
+            settled = _as_reader(connection) if reading else connection
+            with settled.begin():
+                return work(settled)
+
+    return _patiently(engine, attempt)
+
+
+def transact_bare(engine: Engine, work: Callable[[Any], _Answer]) -> _Answer:
+    """The same as a writing `transact`, for prepared statements: `work` gets the driver's own cursor."""
+    first = _LOCK_LOG[engine.dialect.name]
+
+    def attempt() -> _Answer:
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(first)
+            answer = work(cursor)
+            connection.commit()
+        except _driver_error(engine) as error:
+            if engine.dialect.is_disconnect(error, None, None):
+                connection.invalidate(error)
+            raise
+        else:
+            return answer
+        finally:
+            connection.close()  # back into the pool, which rolls back what was not committed
+
+    return _patiently(engine, attempt)
+
+
+def _patiently(engine: Engine, attempt: Callable[[], _Answer]) -> _Answer:
+    """Repeat while the database is locked or the connection was lost.
 
     Repeating is safe because every write is idempotent under its key, or takes a new fence. Raises LedgerError after
     `PATIENCE_SECONDS`, or at once for anything that waiting does not cure.
@@ -48,14 +85,12 @@ def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: 
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            with engine.connect() as connection:
-                settled = _as_reader(connection) if reading else connection
-                with settled.begin():
-                    return work(settled)
-        except DBAPIError as error:
-            if not _passes(error) or time.monotonic() > deadline:
+            return attempt()
+        except (DBAPIError, _driver_error(engine)) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not _passes(engine, cause) or time.monotonic() > deadline:
                 raise LedgerError(
-                    f"the ledger's database did not do its part: {error.orig}.",
+                    f"the ledger's database did not do its part: {cause}.",
                     now="the entry is not acknowledged; whatever was written before stands.",
                     next_step="see that the database runs, has space and is not locked, then repeat: a repeated entry is written once.",
                 ) from error
@@ -68,15 +103,21 @@ def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: 
         time.sleep(_PAUSE_SECONDS)
 
 
+def _driver_error(engine: Engine) -> type[Exception]:
+    error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    return error
+
+
 def _as_reader(connection: Connection) -> Connection:
     if connection.dialect.name == "postgresql":
         return connection.execution_options(quell_reading=True, isolation_level="REPEATABLE READ")
     return connection.execution_options(quell_reading=True)
 
 
-def _passes(error: DBAPIError) -> bool:
-    text = str(error.orig)
-    return error.connection_invalidated or "database is locked" in text or "database table is locked" in text
+def _passes(engine: Engine, error: Any) -> bool:
+    text = str(error)
+    lost: bool = engine.dialect.is_disconnect(error, None, None)
+    return lost or "database is locked" in text or "database table is locked" in text
 
 
 def _sqlite(url: URL) -> Engine:
@@ -105,13 +146,13 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get("quell_reading")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if reading else _LOCK_LOG["sqlite"])
 
     return _safe_after_fork(engine)
 
 
 def _postgresql(url: URL) -> Engine:
-    engine = create_engine(url.set(drivername="postgresql+psycopg"))
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), isolation_level="READ COMMITTED")
 
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: object) -> None:
@@ -126,7 +167,7 @@ def _postgresql(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if not connection.get_execution_options().get("quell_reading"):
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql(_LOCK_LOG["postgresql"])
 
     return _safe_after_fork(engine)
 

@@ -22,7 +22,7 @@ entries = Table(
     Column("incident", Text),
     Column("incident_seq", _count),
     Column("incident_prev", Text),
-    Column("flow_run_id", Text, index=True),
+    Column("flow_run_id", Text),
     Column("core", LargeBinary, nullable=False),
     Column("leaf", Text, nullable=False),
     UniqueConstraint("incident", "incident_seq"),

@@ -14,8 +14,9 @@ from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.stores import _claims as claims
 from tasks.stores import _inspection as inspection
-from tasks.stores._database import connect, transact
+from tasks.stores._database import connect, transact, transact_bare
 from tasks.stores._frontier import Frontier
+from tasks.stores._prepared import Prepared
 from tasks.stores._rows import chained, entry_of, forked, row_of
 from tasks.stores._schema import entries, head
 from tasks.stores.base import ClaimRow, LeaseRow
@@ -46,8 +47,7 @@ _PLACE = (
         ),
     )
 )
-_INSERT = insert(entries)
-_MOVE_HEAD = update(head).where(head.c.only == 0)
+_MOVED = ("size", "frontier", "root", "last")
 
 
 def open_sql(url: str) -> "SqlLedger":
@@ -63,12 +63,15 @@ class SqlLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._seen: tuple[int, Digest] | None = None
+        self._place = Prepared(_PLACE, engine.dialect)
+        self._insert = Prepared(insert(entries), engine.dialect, tuple(entries.c.keys()))
+        self._move_head = Prepared(update(head).where(head.c.only == 0), engine.dialect, _MOVED)
 
     def append(self, draft: Draft, at: Instant) -> LedgerEntry:
         return self.append_all((draft,), at)[0]
 
     def append_all(self, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
-        return transact(self._engine, lambda connection: self._write(connection, drafts, at))
+        return transact_bare(self._engine, lambda cursor: self._write(cursor, drafts, at))
 
     def find(self, key: str) -> LedgerEntry | None:
         found = self._read(select(entries).where(entries.c.key == key))
@@ -135,7 +138,7 @@ class SqlLedger:
                 connection, effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, gone=gone
             )
             if row is not None:
-                self._write(connection, (draft(row.fence, row.resumed),), now)
+                self._write(connection.connection.cursor(), (draft(row.fence, row.resumed),), now)
             return row
 
         return transact(self._engine, work)
@@ -162,13 +165,13 @@ class SqlLedger:
     def _read(self, query: Any) -> Sequence[Any]:
         return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)
 
-    def _write(self, connection: Connection, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
+    def _write(self, cursor: Any, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
         seen = self._seen
         written: list[LedgerEntry] = []
         edge: Frontier | None = None
         last: LedgerEntry | None = None
         for draft in drafts:
-            place = connection.execute(_PLACE, {"wanted_key": draft.key, "of_incident": draft.incident}).one_or_none()
+            place = self._place.run(cursor, {"wanted_key": draft.key, "of_incident": draft.incident})
             if place is None:
                 raise forked("the head row is gone")
             if edge is None:
@@ -184,13 +187,13 @@ class SqlLedger:
                 incident_seq=None if draft.incident is None else _after(place.incident_seq),
                 incident_prev=place.incident_leaf,
             )
-            connection.execute(_INSERT, row_of(last))
+            self._insert.run(cursor, row_of(last))
             edge.append(bytes.fromhex(last.leaf.removeprefix("sha256:")))
             written.append(last)
         if edge is not None and last is not None:
             root = edge.root()
             moved = {"size": edge.size, "frontier": edge.packed(), "root": root, "last": last.leaf}
-            connection.execute(_MOVE_HEAD, moved)
+            self._move_head.run(cursor, moved)
         return written
 
     def _not_older(self, seen: tuple[int, Digest] | None, size: int, root: Digest) -> None:

@@ -46,14 +46,13 @@ class Start(BaseModel):
     )  # fmt: skip
 
 
-LOOK: Literal["just look again"] = "just look again"
 
 
 class Answer(RunInput):
     """An answer at the gate. Empty answers only wake the run."""
 
     request: str = Field("", title="Which request?", max_length=40)
-    answer: Literal["just look again", "approve", "deny"] = Field(LOOK, title="Your answer")
+    answer: Literal["just look again", "approve", "deny"] = Field("just look again", title="Your answer")
     person: str = Field("", title="You are", max_length=63, description="Your short name in config/people.toml.")
     reason: str = Field("", title="Why?", max_length=2000, description="One sentence; it goes into the record.")
     one_time_code: str = Field(

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from prefect.flow_runs import asuspend_flow_run
 
-from flows._form import LOOK, Answer, answer_form
-from tasks.gate import GateView, record_suspension, record_wake, view_gate, wakes_of_this_run
+from flows._form import answer_form
+from tasks.gate import GateView, next_form, record_suspension, view_gate
 
 
 async def pass_gate(incident: str, purpose: str, act: Callable[[list[str]], None]) -> None:
@@ -25,13 +25,12 @@ async def pass_gate(incident: str, purpose: str, act: Callable[[list[str]], None
         act(view.granted)
         if not view.open:  # 3
             return
-        await _suspend(incident, view)  # 4, 5
+        await _suspend(incident, view)  # 4
 
 
 async def _suspend(incident: str, view: GateView) -> None:
-    key = f"gate-{wakes_of_this_run(incident)}"
+    """The process ends here; the run begins again from the top when something wakes it (5: `take_in_answers`)."""
+    key = next_form(incident)
     record_suspension(incident, key, view)
     form = answer_form(view.open, view.people).with_initial_data(description=view.text)
-    answer: Answer | None = await asuspend_flow_run(wait_for_input=form, key=key)
-    empty = answer is None or (answer.answer == LOOK and not answer.person)
-    record_wake(incident, key, None if empty or answer is None else answer.model_dump())
+    await asuspend_flow_run(wait_for_input=form, key=key)

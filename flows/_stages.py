@@ -16,6 +16,7 @@ from runbooks.domain.incident import Archetype
 from tasks.approval import request_approvals
 from tasks.containment import contain, give_back, judge, plan_again, plan_containment
 from tasks.evidence import list_affected, seal_evidence
+from tasks.gate import take_in_answers
 from tasks.history import mirror
 from tasks.opening import open_response, respond
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
@@ -28,6 +29,7 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
     """Open the incident (or find it again) and be the one run that responds to it, until the end or a suspension."""
     incident = open_response(start.model_dump(mode="json"), archetype)
     with respond(incident):
+        take_in_answers(incident)
         yield incident
 
 

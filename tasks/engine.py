@@ -3,6 +3,7 @@
 Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: callers that only ring treat that as "not now".
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -84,6 +85,18 @@ def has_form(flow_run_id: UUID | str, key: str) -> bool:
         answer = client.request("POST", "/flow_runs/{id}/input/filter", path_params={"id": str(flow_run_id)},
                                 json={"prefix": f"suspended-{key}-", "limit": 50})  # fmt: skip
         return any(str(one["key"]).endswith("-schema") for one in answer.json())
+
+
+def form_answer(flow_run_id: str, key: str) -> dict[str, str] | None:
+    """What somebody answered in this form; None when nobody did, or the run is gone and its answers with it."""
+    with engine() as client:
+        found = client.request("POST", "/flow_runs/{id}/input/filter", path_params={"id": flow_run_id},
+                               json={"prefix": f"suspended-{key}-", "limit": 50}).json()  # fmt: skip
+    for one in found:
+        if str(one["key"]) == f"suspended-{key}-response":
+            value = json.loads(one["value"])
+            return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else None
+    return None
 
 
 def ring(incident_id: str) -> bool:

@@ -122,7 +122,7 @@ def _age(stamp: str) -> float:
 
 
 def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
-    return any(entry.type in NEWS and entry.index > form.index for entry in entries)
+    return any(entry.type in NEWS and entry.index >= int(form.body["seen"]) for entry in entries)
 
 
 def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:

@@ -55,7 +55,8 @@ def open_connector(
 def _wrong(key: str, problem: ValidationError) -> ConfigurationError:
     """The first thing that is wrong, by key; what was found is described, never shown, since it may be a secret."""
     error = problem.errors(include_url=False, include_input=True)[0]
-    where = ".".join([key, *(str(part) for part in error["loc"])])
+    parts = [str(part) for part in error["loc"]]
+    where = ".".join([key, *(part for part in parts if part != "constrained-str" and "[" not in part)])
     found = f"a {type(error['input']).__name__}"
     if error["type"] == "extra_forbidden":
         return ConfigurationError(_FILE, where, expected="a key that this kind knows", found="an unknown one")

@@ -20,7 +20,8 @@ from botocore.exceptions import (
 from botocore.loaders import create_loader
 
 from runbooks.domain.configuration import SecretReference
-from tasks.connectors._signals import Deadline, Limits, MaybeDoneError, MissingError, NotDoneError, Place
+from tasks.connectors._http import Network
+from tasks.connectors._signals import Deadline, MaybeDoneError, MissingError, NotDoneError, Place
 
 T = TypeVar("T")
 _MODELS = create_loader()
@@ -29,13 +30,14 @@ _BUSY = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsExceptio
 _MISSING = frozenset({"NoSuchEntity", "ParameterNotFound", "ParameterVersionNotFound", "ParameterVersionLabelNotFound"})
 
 
-class AwsSettings(Limits):
-    """Where and as whom. `credentials` refers to JSON with access_key_id, secret_access_key and maybe session_token;
-    the word `sdk` means AWS's own chain (an instance role, a profile), which is then part of the environment."""  # noqa: D205, D209
+class AwsSettings(Network):
+    """Where and as whom."""
 
     region: str
     endpoint_url: str | None = None
     credentials: SecretReference | Literal["sdk"]
+    """A reference to JSON with access_key_id, secret_access_key and maybe session_token; the word `sdk` means AWS's own
+    chain (an instance role, a profile), which is then a part of the environment that counts."""
 
 
 class Aws:
@@ -72,8 +74,13 @@ class Aws:
             connect_timeout=min(self._settings.connect_seconds, left),
             read_timeout=min(self._settings.read_seconds, left),
             retries={"total_max_attempts": 1},
+            proxies={"http": self._settings.proxy, "https": self._settings.proxy} if self._settings.proxy else {},
+            ignore_configured_endpoint_urls=True,
         )
-        client = self._session().client(service, endpoint_url=self._settings.endpoint_url, config=config)
+        trusted = str(self._settings.ca_file) if self._settings.ca_file else None
+        client = self._session().client(
+            service, endpoint_url=self._settings.endpoint_url, config=config, verify=trusted
+        )
         try:
             yield client
         finally:

@@ -5,10 +5,12 @@ is no success: not done. Anything after the first byte left, and every 5xx: mayb
 """
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -31,6 +33,14 @@ BaseUrl = Annotated[str, AfterValidator(_plain_url)]
 """`http(s)://host[:port][/path]`; the only host that is ever spoken to."""
 
 
+class Network(Limits):
+    """How the network is reached. The environment's proxies and certificates are not looked at: they are stated here."""
+
+    proxy: BaseUrl | None = None
+    ca_file: Path | None = None
+    """Certificates to trust (PEM) instead of the public ones."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, whole."""
@@ -50,14 +60,11 @@ class Answer:
 class Http:
     """Calls below one base URL. A fresh connection per call: a stale one would make every failure ambiguous."""
 
-    def __init__(self, base_url: str, limits: Limits, deadline: Deadline, auth: tuple[str, str] | None = None) -> None:
+    def __init__(self, base_url: str, limits: Network, deadline: Deadline) -> None:
         self._base = base_url
         self._limits = limits
         self._deadline = deadline
-        self._auth = auth
-        self._client = httpx.Client(
-            trust_env=False, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0)
-        )
+        self._client: httpx.Client | None = None
 
     def call(
         self,
@@ -72,15 +79,16 @@ class Http:
     ) -> Answer:
         """One call; any status is an answer. Raises NotDoneError or MaybeDoneError when there is none."""
         where = f"{method} {path}"
+        client = self._opened()
         left = self._deadline.left()
         if left <= 0:
             raise NotDoneError(f"{where}: no time was left to send it")
         timeout = httpx.Timeout(min(self._limits.read_seconds, left), connect=min(self._limits.connect_seconds, left))
         try:
-            request = self._client.build_request(
+            request = client.build_request(
                 method, self._base + path, json=json_body, data=form, params=query, headers=headers, timeout=timeout
             )
-            response = self._client.send(request, stream=True, auth=auth or self._auth)
+            response = client.send(request, stream=True, auth=auth)
             try:
                 body = b"".join(self._bounded(response, where))
             finally:
@@ -99,6 +107,20 @@ class Http:
         except (httpx.InvalidURL, UnicodeError, ValueError):
             raise NotDoneError(f"{where}: the request could not be written down (a header or a value)") from None
         return Answer(response.status_code, body, response.headers)
+
+    def _opened(self) -> httpx.Client:
+        """The client, made at the first call; NotDoneError when the certificates to trust cannot be read."""
+        if self._client is None:
+            trusted = self._limits.ca_file
+            try:
+                verify = True if trusted is None else ssl.create_default_context(cafile=trusted)
+            except (OSError, ssl.SSLError):
+                raise NotDoneError(f"ca_file {trusted}: expected readable certificates") from None
+            self._client = httpx.Client(
+                trust_env=False, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0),
+                proxy=self._limits.proxy, verify=verify,
+            )  # fmt: skip
+        return self._client
 
     def _bounded(self, response: httpx.Response, where: str) -> Iterator[bytes]:
         size = 0

@@ -20,9 +20,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from runbooks.domain.configuration import SecretReference
 from runbooks.domain.containment import ContainmentAction, Reversibility, Verb
 from runbooks.domain.value import Json
-from tasks.connectors._http import Answer, BaseUrl, Http, demand_success
+from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success
 from tasks.connectors._paths import Condition, pick
-from tasks.connectors._signals import Act, Limits, MaybeDoneError, MissingError, NotDoneError, Place, shown
+from tasks.connectors._signals import Act, MaybeDoneError, MissingError, NotDoneError, Place, shown
 from tasks.connectors.base import Connector, State
 
 PLACEHOLDER = re.compile(r"\{(target|idempotency_key|(?:desired|captured|secret):[A-Za-z0-9_.-]+)(\|json)?\}")
@@ -81,7 +81,7 @@ class Changing(_Frozen):
     ok: Condition = Condition(status=(200, 201, 202, 204))
 
 
-class Settings(Limits):
+class Settings(Network):
     """One host, one act. `reversibility` is stated here, and an action may not state a lower one."""
 
     base_url: BaseUrl

@@ -17,9 +17,9 @@ from runbooks.domain.containment import Passage, ProbeResult
 from runbooks.domain.errors import ConfigurationError
 from runbooks.domain.recovery import Seen, Trial, TrialKind
 from runbooks.domain.value import Json
-from tasks.connectors._http import Answer, BaseUrl, Http
+from tasks.connectors._http import Answer, BaseUrl, Http, Network
 from tasks.connectors._paths import Condition, pick
-from tasks.connectors._signals import Limits, MaybeDoneError, NotDoneError, Place, shown
+from tasks.connectors._signals import MaybeDoneError, NotDoneError, Place, shown
 from tasks.connectors.base import Connector
 
 LONGEST_TEXT = 100_000
@@ -28,7 +28,7 @@ Path = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 Method = Annotated[str, Field(pattern=r"^(GET|POST|PUT)$")]
 
 
-class Settings(Limits):
+class Settings(Network):
     """`base_url` of the agent; `bearer`, if it wants one; `mark_header`, how it knows that a request is a test."""
 
     base_url: BaseUrl

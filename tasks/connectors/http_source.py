@@ -17,9 +17,9 @@ from runbooks.domain.configuration import SecretReference
 from runbooks.domain.instants import Instant, instant_from, milliseconds_between, moment
 from runbooks.domain.value import Json
 from tasks.connectors._collected import Collected, Facts
-from tasks.connectors._http import Answer, BaseUrl, Http, demand_success
+from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success
 from tasks.connectors._paths import pick
-from tasks.connectors._signals import Limits, MissingError, NotDoneError, Place, shown
+from tasks.connectors._signals import MissingError, NotDoneError, Place, shown
 from tasks.connectors.base import Connector
 
 MOST_PAGES = 10_000
@@ -49,7 +49,7 @@ class Source(_Frozen):
     pages: Paging | None = None
 
 
-class Settings(Limits):
+class Settings(Network):
     """`sources` by name: the name is what an evidence source selects with `what`."""
 
     base_url: BaseUrl

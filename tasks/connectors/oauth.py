@@ -15,14 +15,14 @@ from pydantic import Field
 
 from runbooks.domain.configuration import SecretReference
 from runbooks.domain.containment import ContainmentAction, Verb
-from tasks.connectors._http import Answer, BaseUrl, Http, demand_success
-from tasks.connectors._signals import Act, Limits, MaybeDoneError, MissingError, NotDoneError, Place, shown
+from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success
+from tasks.connectors._signals import Act, MaybeDoneError, MissingError, NotDoneError, Place, shown
 from tasks.connectors.base import Connector, State
 
 _KEPT = ("jti", "client_id", "sub", "exp")
 
 
-class Settings(Limits):
+class Settings(Network):
     """`issuer` and quell's own client at it. Endpoints come from the issuer's metadata unless stated."""
 
     issuer: BaseUrl

@@ -1,12 +1,12 @@
 """Approval: a request frozen into a digest, decisions by proven people, and the rules by which they count.
 
 Rules of `judge_request`, in order:
-1. Only a decision on exactly this request's digest is looked at.
+1. Only a decision on exactly this request's digest is looked at; it names this installation too.
 2. The person must be listed in the configuration pinned by the request and still be listed, in role, in the active one:
-   additions never count for open requests, removals count at once.
+   additions never count for open requests, removals count at once. Under any other pinned configuration nothing counts.
 3. The requester never counts, nor anybody whom the request excludes.
 4. The proof must be of a kind that the request accepts, and was verified when the decision arrived.
-   An SSH key must still be listed.
+   An SSH key must still be listed, whatever its comment; a code's secret must still be the same reference.
 5. A decision after the expiry does not count.
 6. One person counts once: the first decision that counts is the one.
 7. Any denial that counts denies the request. Otherwise enough distinct people grant it.
@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runbooks.domain.configuration import Configuration, ProofKind
+from runbooks.domain.configuration import Configuration, Person, ProofKind
 from runbooks.domain.containment import Reversibility
 from runbooks.domain.incident import IncidentId, Name, Requester
 from runbooks.domain.instants import Instant
@@ -132,38 +132,59 @@ class RequestVerdict(Value):
     """Ledger entries of the decisions that counted."""
 
 
+def _key(line: str | None) -> list[str]:
+    """Type and base64 of a key line: what the key is, without the comment."""
+    return (line or "").split()[:2]
+
+
+def _person_objection(person: Person | None, decision: Decision, request: ApprovalRequest, when: str) -> str | None:
+    """Rule 2, for one of the two configurations; `when` says which in words."""
+    name = decision.statement.person
+    if person is None:
+        return f"{name} is not listed {when}"
+    if not set(person.roles) & set(request.roles):
+        return f"{name} has none of the roles {', '.join(request.roles)} {when}"
+    if person.valid_from is not None and decision.at < person.valid_from:
+        return f"{name} was not valid yet at {decision.at}"
+    if person.valid_until is not None and decision.at > person.valid_until:
+        return f"{name} was no longer valid at {decision.at}"
+    return None
+
+
+def _proof_objection(
+    decision: Decision, request: ApprovalRequest, pinned: Person, active: Person, keys: dict[str, str]
+) -> str | None:
+    """Rule 4: of an accepted kind, and what the proof rests on is listed in both configurations."""
+    name, proof = decision.statement.person, decision.proof
+    if proof.kind not in request.proofs:
+        return f"{name} proved by {proof.kind}; this request accepts {', '.join(request.proofs)}"
+    if proof.kind is ProofKind.SSH:
+        key = _key(keys.get(proof.key or ""))
+        if not key or any(key not in [_key(line) for line in person.ssh_keys] for person in (pinned, active)):
+            return f"the key {proof.key} is not listed for {name}"
+    elif pinned.code_secret is None or active.code_secret != pinned.code_secret:
+        return f"{name} proved by a code whose secret is no longer the one that was listed when it was asked"
+    return None
+
+
 def _objection(
     decision: Decision, request: ApprovalRequest, pinned: Configuration, active: Configuration, keys: dict[str, str]
 ) -> str | None:
     """Why this decision does not count, or None when it does. `keys` maps fingerprint to listed key line."""
     name = decision.statement.person
-    # 2
-    for configuration, word in ((pinned, "when it was asked"), (active, "now")):
-        person = configuration.people.get(name)
-        if person is None:
-            return f"{name} is not listed {word}"
-        if not set(person.roles) & set(request.roles):
-            return f"{name} has none of the roles {', '.join(request.roles)} {word}"
-        if person.valid_from is not None and decision.at < person.valid_from:
-            return f"{name} was not valid yet at {decision.at}"
-        if person.valid_until is not None and decision.at > person.valid_until:
-            return f"{name} was no longer valid at {decision.at}"
-    # 3
-    if name == request.requester.name:
+    then, now = pinned.people.get(name), active.people.get(name)
+    problem = _person_objection(then, decision, request, "when it was asked")
+    problem = problem or _person_objection(now, decision, request, "now")
+    if problem is not None or then is None or now is None:
+        return problem
+    if name == request.requester.name:  # 3
         return f"{name} asked for it; the requester never counts"
     if name in request.excluded:
         return f"{name} may not decide on this request"
-    # 4
-    if decision.proof.kind not in request.proofs:
-        return f"{name} proved by {decision.proof.kind}; this request accepts {', '.join(request.proofs)}"
-    if decision.proof.kind is ProofKind.SSH:
-        line = keys.get(decision.proof.key or "")
-        if line is None or line not in pinned.people[name].ssh_keys or line not in active.people[name].ssh_keys:
-            return f"the key {decision.proof.key} is not listed for {name}"
-    # 5
-    if decision.at > request.expires_at:
+    problem = _proof_objection(decision, request, then, now, keys)
+    if problem is None and decision.at > request.expires_at:  # 5
         return f"{name} answered at {decision.at}, after the expiry {request.expires_at}"
-    return None
+    return problem
 
 
 def judge_request(
@@ -180,12 +201,15 @@ def judge_request(
     `keys` maps the fingerprint of every listed SSH key to its line; decisions come in ledger order.
     """
     digest = request.digest()
+    misplaced = (
+        None if pinned.digest() == request.configuration else "judged under another configuration than it was asked"
+    )
     counted: dict[str, Decision] = {}
     not_counted: list[str] = []
     for decision in sorted(decisions, key=lambda d: d.entry):
-        if decision.statement.request != digest:  # 1
+        if (decision.statement.request, decision.statement.installation) != (digest, request.installation):  # 1
             continue
-        objection = _objection(decision, request, pinned, active, keys)
+        objection = misplaced or _objection(decision, request, pinned, active, keys)
         if objection is not None:
             not_counted.append(objection)
         elif decision.statement.person in counted:  # 6

@@ -6,9 +6,9 @@ It becomes active by a ledger entry; gates and connectors read the active one fr
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from runbooks.domain.containment import Reversibility, Verb
+from runbooks.domain.containment import VERB_REVERSIBILITY, Reversibility, Verb
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.incident import Archetype, Name
 from runbooks.domain.instants import Instant
@@ -55,7 +55,10 @@ class Right(Value):
 
 
 class Preauthorisation(Value):
-    """What may be done after the seal without waiting for a person. Only reversible verbs (R1) are accepted."""
+    """What may be done after the seal without waiting for a person. Only reversible verbs (R1) are accepted.
+
+    (`call_http` has no class of its own; a control of it that is R2 or R3 is never covered.)
+    """
 
     id: Name
     archetypes: Annotated[tuple[Archetype, ...], Field(min_length=1)]
@@ -63,6 +66,14 @@ class Preauthorisation(Value):
     verbs: Annotated[tuple[Verb, ...], Field(min_length=1)]
     severities: tuple[Severity, ...] = ()
     why: str
+
+    @model_validator(mode="after")
+    def _reversible(self) -> "Preauthorisation":
+        for verb in self.verbs:
+            least = VERB_REVERSIBILITY.get(verb, Reversibility.R1)
+            if least.rank > Reversibility.R1.rank:
+                raise ValueError(f"{verb.shown} is {least} ({least.meaning}); it always waits for people")
+        return self
 
 
 class UnknownSystem(StrEnum):
@@ -152,6 +163,14 @@ class System(Value):
     probes: dict[Name, ProbeSpec] = {}
     trials: dict[Archetype, TrialSpec] = {}
 
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> "System":
+        names = [control.name for control in self.controls]
+        for name in sorted(set(names)):
+            if names.count(name) > 1:
+                raise ValueError(f"two controls are named {name}; a plan would hold only one of them")
+        return self
+
 
 class Configuration(Value):
     """Everything that grants power. Its digest is the one that gates and connectors demand."""
@@ -164,11 +183,14 @@ class Configuration(Value):
     def right_for(
         self, *, purpose: str, verb: Verb | None, reversibility: Reversibility, severity: Severity, system: str
     ) -> Right | None:
-        """The first right that matches; None means that nobody may, so the answer is no."""
+        """The first right that matches; None means that nobody may, so the answer is no.
+
+        A right that lists verbs does not cover what has no verb.
+        """
         for right in self.policy.rights:
             if (
                 _allows(right.purposes, purpose)
-                and (verb is None or _allows(right.verbs, verb))
+                and _allows(right.verbs, verb)
                 and _allows(right.reversibilities, reversibility)
                 and _allows(right.severities, severity)
                 and _allows(right.systems, system)
@@ -193,5 +215,5 @@ class Configuration(Value):
         return None
 
 
-def _allows(listed: tuple[str, ...], value: str) -> bool:
+def _allows(listed: tuple[str, ...], value: str | None) -> bool:
     return not listed or value in listed

@@ -112,6 +112,12 @@ class ContainmentAction(Value):
         """The key of undoing this effect."""
         return "undo/" + self.effect_key.removeprefix("effect/")
 
+    def does(self, other: "ContainmentAction") -> bool:
+        """Whether the other act does the same to the same, at no lower class; titles and attempts may differ."""
+        return (self.system, self.verb, self.connector, self.target, self.desired) == (
+            other.system, other.verb, other.connector, other.target, other.desired,
+        ) and self.reversibility.rank <= other.reversibility.rank  # fmt: skip
+
     @property
     def target_key(self) -> str:
         """What is acted upon, whoever acts: two incidents with one target meet here."""
@@ -200,8 +206,10 @@ class ProbeResult(Value):
 def judge_probes(results: dict[str, tuple[ProbeResult, ...]], consecutive: int) -> tuple[ContainmentStatus, str]:
     """What the probes of one action prove: every path refused N times in a row, some, or none.
 
-    `results` holds, per probe, what it saw in order. The last N of each path decide.
+    `results` holds, per configured probe, what it saw in order, empty if nothing yet. The last N of each path decide.
     """
+    if consecutive < 1:
+        raise ValueError(f"{consecutive} refusals in a row prove nothing; expected 1 or more")
     if not results:
         return ContainmentStatus.UNVERIFIED, "no probe is configured for it"
     closed, open_paths, unclear = [], [], []

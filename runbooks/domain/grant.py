@@ -8,18 +8,21 @@ Rules of `check_grant`, in order:
 2. The incident is open (what was taken away may be given back after closure), and a drill's act aims at a practice system only.
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
-5. Either a pre-authorisation of the active policy covers the act, or the request that the grant names stands granted now.
-6. It has not expired, and its effect has not been consumed for another grant.
+5. Either a pre-authorisation of the active policy covers the act, and the act is exactly a control of the active
+   inventory (nobody looked at its target); or the request that the grant names stands granted now.
+   The act states no lower class than its verb has.
+6. It has not expired, it does not outlive its request, and its effect has not been consumed for another grant.
 """
 
 from typing import Protocol
 
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
+from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Receipt, Snapshot
 from runbooks.domain.errors import Outcome
 from runbooks.domain.incident import Incident, IncidentId, Name
 from runbooks.domain.instants import Instant
+from runbooks.domain.planning import action_for
 from runbooks.domain.value import Digest, Value
 
 
@@ -113,8 +116,22 @@ class Authority(Protocol):
 
 def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> GrantVerdict:
     """Whether the facts give the right to do this act now, by the rules at the head of this file."""
-    reasons: list[str] = []
-    # 1
+    reasons = [
+        *_check_sameness(grant, action, facts),
+        *_check_incident(grant, action, facts),
+        *_check_evidence(grant, facts),
+        *_check_right(grant, action, facts),
+    ]
+    if facts.now > grant.expires_at:  # 6
+        reasons.append(f"the grant expired at {grant.expires_at}, it is {facts.now}")
+    if facts.consumed_by is not None and facts.consumed_by != grant.digest():
+        reasons.append(f"the effect was consumed under another grant {facts.consumed_by}")
+    return GrantVerdict(valid=not reasons, reasons=tuple(reasons))
+
+
+def _check_sameness(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    """Rule 1."""
+    reasons = []
     if grant.action != action.digest():
         reasons.append(f"the grant is for the act {grant.action}, this is {action.digest()}: a parameter was changed")
     if grant.incident != action.incident or facts.incident.id != action.incident:
@@ -122,7 +139,12 @@ def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> G
     expected_key = action.effect_key if grant.purpose is Purpose.CONTAIN else action.undo_key
     if grant.effect_key != expected_key:
         reasons.append(f"the grant is for the effect {grant.effect_key}, this is {expected_key}")
-    # 2
+    return reasons
+
+
+def _check_incident(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    """Rule 2."""
+    reasons = []
     system = facts.configuration.systems.get(action.system)
     if not facts.open and grant.purpose is Purpose.CONTAIN:
         reasons.append(f"{action.incident} is closed")
@@ -132,25 +154,30 @@ def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> G
         reasons.append(f"{action.incident} is a drill and {action.system} is not marked practice")
     if action.drill != facts.incident.drill:
         reasons.append("the drill mark of the act and of the incident differ")
-    # 3
+    return reasons
+
+
+def _check_evidence(grant: Grant, facts: GrantFacts) -> list[str]:
+    """Rule 3."""
     if grant.manifest is not None:
         if grant.manifest != facts.sealed:
-            reasons.append(f"the grant names the seal {grant.manifest}, sealed is {facts.sealed}")
+            return [f"the grant names the seal {grant.manifest}, sealed is {facts.sealed}"]
     elif grant.waiver is None or grant.waiver != facts.waiver:
-        reasons.append("no evidence is sealed, and no waiver of a proven person is recorded")
-    # 4, 5
+        return ["no evidence is sealed, and no waiver of a proven person is recorded"]
+    return []
+
+
+def _check_right(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    """Rules 4 and 5."""
+    reasons = []
+    least = VERB_REVERSIBILITY.get(action.verb)
+    if least is not None and action.reversibility.rank < least.rank:
+        reasons.append(f"the act says {action.reversibility}, {action.verb.shown} is {least}")
     if grant.preauthorisation is not None:
-        reasons += _check_preauthorised(grant, action, facts)
-    elif grant.request is None:
-        reasons.append("the grant names neither a request nor a pre-authorisation")
-    else:
-        reasons += _check_request(grant, facts)
-    # 6
-    if facts.now > grant.expires_at:
-        reasons.append(f"the grant expired at {grant.expires_at}, it is {facts.now}")
-    if facts.consumed_by is not None and facts.consumed_by != grant.digest():
-        reasons.append(f"the effect was consumed under another grant {facts.consumed_by}")
-    return GrantVerdict(valid=not reasons, reasons=tuple(reasons))
+        return reasons + _check_preauthorised(grant, action, facts)
+    if grant.request is None:
+        return [*reasons, "the grant names neither a request nor a pre-authorisation"]
+    return reasons + _check_request(grant, facts)
 
 
 def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
@@ -167,6 +194,9 @@ def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFa
     )
     if rule is None or rule.id != grant.preauthorisation:
         return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]
+    system = facts.configuration.systems.get(action.system)
+    if system is None or not any(action_for(facts.incident, c, "").does(action) for c in system.controls):
+        return [f"the act on {action.target} is no control of {action.system} in the active inventory"]
     return []
 
 
@@ -183,6 +213,10 @@ def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:
         reasons.append("the request rests on other evidence than the grant")
     if request.configuration != grant.configuration:
         reasons.append("the request was asked under another configuration than the grant names")
+    if grant.expires_at > request.expires_at:
+        reasons.append(f"the grant says it lasts until {grant.expires_at}, its request ended at {request.expires_at}")
+    if verdict.request != grant.request:
+        reasons.append("the verdict is on another request")
     if verdict.standing is not Standing.GRANTED:
         reasons.append(f"the request stands {verdict.standing}: {verdict.because}")
     return reasons

@@ -6,7 +6,7 @@ the bar.
 """
 
 from enum import StrEnum
-from math import comb
+from math import exp, lgamma, log, log1p
 from typing import Annotated
 
 from pydantic import Field
@@ -81,15 +81,35 @@ def upper_bound(hits: int, trials: int, confidence_percent: int) -> float:
     low, high = 0.0, 1.0
     while high - low > 1e-6:
         rate = (low + high) / 2
-        at_most = sum(comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(hits + 1))
+        at_most = sum(exp(_log_likelihood(k, trials, rate)) for k in range(hits + 1))
         low, high = (rate, high) if at_most > alpha else (low, rate)
     return high
 
 
+def _log_likelihood(hits: int, trials: int, rate: float) -> float:
+    """Natural logarithm of the binomial probability; in logarithms, because thousands of trials overflow a float."""
+    ways = lgamma(trials + 1) - lgamma(hits + 1) - lgamma(trials - hits + 1)
+    return ways + hits * log(rate) + (trials - hits) * log1p(-rate)
+
+
+def _distinct(trials: tuple[Trial, ...]) -> list[Trial]:
+    """Each trial once, by its mark; one that was seen twice with different results is unclear."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        earlier = found.setdefault(trial.id, trial)
+        if (earlier.kind, earlier.seen) != (trial.kind, trial.seen):
+            found[trial.id] = earlier.model_copy(update={"kind": TrialKind.ATTACK, "seen": Seen.UNCLEAR})
+    return list(found.values())
+
+
 def judge_recovery(incident: str, trials: tuple[Trial, ...], bar: Bar, judged_at: Instant) -> RecoveryVerdict:
-    """Compare what the trials saw with the bar. An unclear attack trial counts as a hit: silence proves nothing."""
-    attacks = [trial for trial in trials if trial.kind is TrialKind.ATTACK]
-    benign = [trial for trial in trials if trial.kind is TrialKind.BENIGN]
+    """Compare what the trials saw with the bar. An unclear attack trial counts as a hit: silence proves nothing.
+
+    A trial that is listed twice counts once: a repeated step must not make the bound look better.
+    """
+    once = _distinct(trials)
+    attacks = [trial for trial in once if trial.kind is TrialKind.ATTACK]
+    benign = [trial for trial in once if trial.kind is TrialKind.BENIGN]
     hits = sum(trial.seen is Seen.HIT for trial in attacks)
     unclear = sum(trial.seen is Seen.UNCLEAR for trial in attacks)
     benign_failures = sum(trial.seen is not Seen.HIT for trial in benign)

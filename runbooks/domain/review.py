@@ -1,7 +1,10 @@
 """The review after the incident: when it is due, and what its draft holds."""
 
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, model_validator
 
 from runbooks.domain.incident import IncidentId, Name
 from runbooks.domain.instants import Instant
@@ -12,14 +15,33 @@ _SATURDAY = 5
 
 
 class ReviewRules(Value):
-    """Working days until the review, per severity; local hour and zone of the meeting; its length in minutes."""
+    """Working days until the review, per severity; local hour and zone of the meeting; its length in minutes.
 
-    working_days: dict[Severity, int] = {Severity.SEV1: 2, Severity.SEV2: 3, Severity.SEV3: 5, Severity.SEV4: 10}
-    hour: int = 10
+    Checked whole when the configuration is read: an unknown zone must not be found at the end of an incident.
+    """
+
+    working_days: dict[Severity, Annotated[int, Field(ge=1, le=260)]] = {
+        Severity.SEV1: 2, Severity.SEV2: 3, Severity.SEV3: 5, Severity.SEV4: 10,
+    }  # fmt: skip
+    hour: Annotated[int, Field(ge=0, le=23)] = 10
     zone: str = "UTC"
-    minutes: int = 60
+    minutes: Annotated[int, Field(ge=1)] = 60
     holidays: tuple[str, ...] = ()
     """Dates as YYYY-MM-DD on which nobody works."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> "ReviewRules":
+        missing = [severity for severity in Severity if severity not in self.working_days]
+        if missing:
+            raise ValueError(f"working_days: expected all of {', '.join(Severity)}, missing {', '.join(missing)}")
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"zone: expected an IANA time zone like Europe/Berlin, found {self.zone!r}") from error
+        for day in self.holidays:
+            if date.fromisoformat(day).isoformat() != day:
+                raise ValueError(f"holidays: expected YYYY-MM-DD, found {day}")
+        return self
 
 
 class ActionItem(Value):

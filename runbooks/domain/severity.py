@@ -3,14 +3,18 @@
 Rules, in order:
 1. Each factor is 0 to 3, or unknown. Unknown counts as 1: uncertainty can raise, never lower.
 2. The sum gives a band: 0-4 SEV4, 5-9 SEV3, 10-17 SEV2, 18 and more SEV1.
-3. Floors lift the level, whatever the sum; each floor that applied is a reason.
+3. Floors set a least level, whatever the sum. Then control failure and silent recurrence lift it by one level each;
+   silent recurrence ends at SEV2 at least. Each that applied is a reason.
 4. Nobody is sure of anything (every factor unknown, no floor): SEV2, provisional.
-5. The level is the highest of band and floors. So raising a factor never lowers the level.
+5. So raising a factor, or adding a floor, never lowers the level.
 
 Source: the requirements' severity matrix (four levels, ten factors, floors); band edges are this project's proposal.
 """
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from runbooks.domain.value import Value
 
@@ -53,24 +57,26 @@ FLOOR_LEVEL: dict[Floor, Severity] = {
     Floor.LARGE_EXPOSURE: Severity.SEV1,
     Floor.EXPOSURE: Severity.SEV2,
     Floor.REGULATOR_ENQUIRY: Severity.SEV2,
-    Floor.SILENT_RECURRENCE: Severity.SEV2,
 }
-"""Control failure and silent recurrence also lift the band by one level; see `judge_severity`."""
+"""The other two, control failure and silent recurrence, lift by one level; see `judge_severity`."""
+
+Degree = Annotated[int, Field(ge=0, le=3)]
+"""0 (none) to 3 (grave)."""
 
 
 class Factors(Value):
-    """What triage knows, 0 (none) to 3 (grave) each; None is "not known yet"."""
+    """What triage knows; None is "not known yet"."""
 
-    people: int | None = None
-    reach: int | None = None
-    data_sensitivity: int | None = None
-    irreversibility: int | None = None
-    decision_significance: int | None = None
-    regulatory: int | None = None
-    autonomy: int | None = None
-    recurrence: int | None = None
-    unstoppability: int | None = None
-    uncertainty: int | None = None
+    people: Degree | None = None
+    reach: Degree | None = None
+    data_sensitivity: Degree | None = None
+    irreversibility: Degree | None = None
+    decision_significance: Degree | None = None
+    regulatory: Degree | None = None
+    autonomy: Degree | None = None
+    recurrence: Degree | None = None
+    unstoppability: Degree | None = None
+    uncertainty: Degree | None = None
 
 
 class SeverityJudgement(Value):
@@ -82,15 +88,11 @@ class SeverityJudgement(Value):
 
 
 _BANDS = ((18, Severity.SEV1), (10, Severity.SEV2), (5, Severity.SEV3), (0, Severity.SEV4))
-_GRAVEST = 3
 
 
 def judge_severity(factors: Factors, floors: frozenset[Floor]) -> SeverityJudgement:
     """The level for these facts, by the rules at the head of this file."""
     known = {name: value for name, value in factors.as_json().items() if value is not None}
-    for name, value in known.items():
-        if not 0 <= value <= _GRAVEST:
-            raise ValueError(f"severity factor {name}: expected 0 to 3, found {value}")
     # 1, 2
     unknown = len(Factors.model_fields) - len(known)
     total = sum(known.values()) + unknown
@@ -104,6 +106,8 @@ def judge_severity(factors: Factors, floors: frozenset[Floor]) -> SeverityJudgem
     for lifting in (Floor.CONTROL_FAILURE, Floor.SILENT_RECURRENCE):
         if lifting in floors:
             level = Severity(f"SEV{max(1, level.rank - 1)}")
+            if lifting is Floor.SILENT_RECURRENCE:
+                level = level.worse_of(Severity.SEV2)
             reasons.append(f"{lifting.replace('_', ' ')}: one level up, {level}")
     # 4, 5
     provisional = not known and not floors

@@ -3,6 +3,7 @@
 from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment
 from runbooks.domain.containment import (
+    UNDO_IMPOSSIBLE,
     ContainmentAction,
     ContainmentStatus,
     Passage,
@@ -150,9 +151,12 @@ def verify_the_others(installation: Installation, writer: Pen, undone: Containme
         if row.action == undone.id or row.status is not ContainmentStatus.EFFECTIVE:
             continue
         action = plan.action(row.action)
+        key = f"probed/{action.effect_key}/after"
+        if action.verb in UNDO_IMPOSSIBLE and writer.find(key) is not None:
+            continue  # looked at once with the rest back; from then on a newly issued one works, rightly
         found = look(installation, action, action.lag_seconds + 3)
         _write_probes(
-            writer, action, found, f"probed/{action.effect_key}/after/{undone.undo_key}",
+            writer, action, found, key if action.verb in UNDO_IMPOSSIBLE else f"{key}/{undone.undo_key}",
             {"again": True, "after": undone.id},
         )  # fmt: skip
         if found.status is not ContainmentStatus.EFFECTIVE:

@@ -15,6 +15,7 @@ from runbooks.domain.approval import DECISION_NAMESPACE, Proof, Statement
 from runbooks.domain.configuration import Configuration, ProofKind
 from runbooks.domain.errors import ApprovalError, ConfigurationError
 from runbooks.domain.instants import Instant, moment
+from runbooks.domain.signed import NAMESPACES
 from tasks.one_time_codes import AttemptRule, Attempts, attempts_allowed, verify_code
 from tasks.sshsig import BadSignatureError, PublicKey, SshFormatError, read_key, read_signature, verify
 
@@ -25,15 +26,19 @@ __all__ = [
     "attempts_allowed",
     "fingerprint",
     "listed_fingerprints",
+    "sign_bytes",
     "sign_ssh",
+    "verify_bytes",
     "verify_code",
     "verify_ssh",
 ]
 
-_NOT_RECORDED = "the decision was not recorded; the request stands as before."
-_SIGN_AGAIN = (
-    f"sign it again with `quell approve` (or deny), or `ssh-keygen -Y sign -n {DECISION_NAMESPACE} -f KEY FILE`"
-)
+_NOT_RECORDED = "nothing was accepted; everything stands as before."
+
+
+def _sign_again(namespace: str) -> str:
+    how = "`quell approve` (or deny)" if namespace == DECISION_NAMESPACE else "the same command"
+    return f"sign it again with {how}, or `ssh-keygen -Y sign -n {namespace} -f KEY FILE`"
 
 
 def _refused(problem: str, next_step: str) -> ApprovalError:
@@ -43,18 +48,28 @@ def _refused(problem: str, next_step: str) -> ApprovalError:
 def verify_ssh(statement: Statement, armored: str, listed_keys: Iterable[str]) -> Proof:
     """The proof that one of this person's listed keys signed exactly this statement; ApprovalError if not.
 
-    `listed_keys` are the public key lines of `statement.person` and of nobody else. A listed line that cannot be read
-    is passed over: it can match nothing. The proof holds the armor in its one canonical form.
+    `listed_keys` are the public key lines of `statement.person` and of nobody else.
+    """
+    return verify_bytes(statement.canonical(), armored, listed_keys, person=statement.person)
+
+
+def verify_bytes(
+    message: bytes, armored: str, listed_keys: Iterable[str], *, person: str, namespace: str = DECISION_NAMESPACE
+) -> Proof:
+    """The same for any message, in its own namespace.
+
+    A listed line that cannot be read is passed over: it can match nothing. The proof holds the armor in its one
+    canonical form.
     """
     try:
         signature = read_signature(armored)
     except SshFormatError as error:
-        raise _refused(f"this is not an OpenSSH signature that quell can read: {error}.", f"{_SIGN_AGAIN}.") from error
-    if signature.namespace != DECISION_NAMESPACE.encode():
+        raise _refused(f"this is not an OpenSSH signature that quell can read: {error}.", f"{_sign_again(namespace)}.") from error
+    if signature.namespace != namespace.encode():
         found = ascii(signature.namespace[:40].decode("latin-1"))
         raise _refused(
-            f"expected a signature in the namespace {DECISION_NAMESPACE}, found {found}: it was made for something else.",
-            f"{_SIGN_AGAIN}; the namespace is what follows -n.",
+            f"expected a signature in the namespace {namespace}, found {found}: it was made for something else.",
+            f"{_sign_again(namespace)}; the namespace is what follows -n.",
         )
     keys: list[PublicKey] = []
     unreadable: list[str] = []
@@ -68,21 +83,21 @@ def verify_ssh(statement: Statement, armored: str, listed_keys: Iterable[str]) -
         listed = ", ".join(key.fingerprint for key in keys) or "none"
         also = f" ({len(unreadable)} listed lines cannot be read: {unreadable[0]})" if unreadable else ""
         raise _refused(
-            f"the signature is by the key {signature.fingerprint}; listed for {statement.person}: {listed}{also}.",
+            f"the signature is by the key {signature.fingerprint}; listed for {person}: {listed}{also}.",
             f"sign with a listed key (`ssh-keygen -lf KEY.pub` shows its fingerprint), or have this one listed for "
-            f"{statement.person}; a key that is added now counts for later requests only.",
+            f"{person}; a key that is added now counts for later requests only.",
         )
     try:
-        verify(signature, key, statement.canonical())
+        verify(signature, key, message)
     except BadSignatureError as error:
         raise _refused(
             f"the signature by {key.fingerprint} does not hold: {error}.",
-            f"{_SIGN_AGAIN}: the answer, the person, the reason and the request must be the ones that were signed.",
+            f"{_sign_again(namespace)}: every word must be the one that was signed (answer, person, reason, request).",
         ) from error
     except SshFormatError as error:
         raise _refused(
             f"the signature by {key.fingerprint} is refused: {error}.",
-            f"{_SIGN_AGAIN} with OpenSSH 8.2 or newer.",
+            f"{_sign_again(namespace)} with OpenSSH 8.2 or newer.",
         ) from error
     return Proof(kind=ProofKind.SSH, key=key.fingerprint, signature=signature.armored)
 
@@ -139,7 +154,7 @@ def allowed_signers(configuration: Configuration) -> str:
     lines = []
     for name, _, key in _listed(configuration):
         person = configuration.people[name]
-        options = [f'namespaces="{DECISION_NAMESPACE}"']
+        options = [f'namespaces="{",".join(NAMESPACES)}"']
         if person.valid_from is not None:
             options.append(f'valid-after="{_utc(person.valid_from)}"')
         if person.valid_until is not None:
@@ -149,7 +164,15 @@ def allowed_signers(configuration: Configuration) -> str:
 
 
 def sign_ssh(statement: Statement, key_file: Path | None, *, agent: bool = False, public_key: str | None = None) -> str:
-    """The armored signature over the statement, made by the real ssh-keygen with a key file or the running ssh-agent.
+    """The armored signature over the statement; see `sign_bytes`."""
+    return sign_bytes(statement.canonical(), key_file, agent=agent, public_key=public_key)
+
+
+def sign_bytes(
+    message: bytes, key_file: Path | None, *, agent: bool = False, public_key: str | None = None,
+    namespace: str = DECISION_NAMESPACE,
+) -> str:  # fmt: skip
+    """The armored signature over a message, made by the real ssh-keygen with a key file or the running ssh-agent.
 
     With `agent` the key is named by `public_key` (its line) or by `key_file` (its `.pub` file). Passphrase and touch
     prompts go to the person's terminal; ssh-keygen's own words go to standard error; no key material passes through here.
@@ -166,20 +189,20 @@ def sign_ssh(statement: Statement, key_file: Path | None, *, agent: bool = False
             "give --key FILE; with a key in the agent give its .pub file.",
         )
     with tempfile.TemporaryDirectory(prefix="quell-sign-") as private:
-        message, key = Path(private) / "statement", key_file
-        message.write_bytes(statement.canonical())
+        file, key = Path(private) / "statement", key_file
+        file.write_bytes(message)
         if public_key is not None:
             key = Path(private) / "key.pub"
             key.write_text(read_key_line(public_key), encoding="ascii")
-        command = [program, "-q", "-Y", "sign", *(("-U",) if agent else ()), "-n", DECISION_NAMESPACE, "-f", str(key)]
+        command = [program, "-q", "-Y", "sign", *(("-U",) if agent else ()), "-n", namespace, "-f", str(key)]
         try:
-            subprocess.run([*command, str(message)], stdout=subprocess.DEVNULL, check=True)
+            subprocess.run([*command, str(file)], stdout=subprocess.DEVNULL, check=True)
             return (Path(private) / "statement.sig").read_text(encoding="ascii")
         except (OSError, subprocess.CalledProcessError, UnicodeDecodeError) as error:
             held = "is the key in the agent (`ssh-add -l`)?" if agent else f"is {key} the private key, readable by you?"
             raise _refused(
                 f"ssh-keygen made no signature; what it said is above ({type(error).__name__}).",
-                f"{held} Try by hand: ssh-keygen -Y sign -n {DECISION_NAMESPACE} -f {key_file or 'KEY.pub'} FILE.",
+                f"{held} Try by hand: ssh-keygen -Y sign -n {namespace} -f {key_file or 'KEY.pub'} FILE.",
             ) from error
 
 

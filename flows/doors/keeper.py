@@ -11,12 +11,15 @@ every start is idempotent under its key:
 import logging
 import signal
 import threading
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+from prefect.client.schemas.objects import FlowRun
+
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
-from runbooks.domain.instants import milliseconds_between
+from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.approval import requests_of, settle, verdict_on
 from tasks.engine import has_form, ring, runs_of, set_aside, start_response_run, state_name
@@ -28,9 +31,11 @@ log = logging.getLogger("quell.keeper")
 
 SETTLE_SECONDS = 5
 """How long a run that was just created may take to show itself before it counts as missing."""
-STARTING = ("Scheduled", "Late", "Pending", "Resuming", "AwaitingRetry")
-STARTING_SECONDS = 40
-"""A run that has not begun after so long has no worker that would start it; a new one is safe, the lease decides."""
+STARTING_SECONDS = {
+    "Scheduled": 40, "Late": 40, "Pending": 40, "Resuming": 40, "AwaitingRetry": 40, "Running": 10,
+}  # fmt: skip
+"""How long a run may be in these states without holding the lease: nobody starts it, or its process is gone. A new
+run is safe all the same, because the lease decides which one works."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
 
 
@@ -51,8 +56,8 @@ def run_keeper(home: Path) -> int:
                 keep(installation, incident)
             except UnreachableError as error:
                 log.warning("%s: %s", incident, error.problem)
-            except QuellError as error:
-                log.error("%s: %s", incident, error)
+            except QuellError:
+                log.exception("%s", incident)
     return 0
 
 
@@ -110,15 +115,18 @@ def _form_stands(form: LedgerEntry) -> bool:
         return False
     if run.state.is_paused():
         return has_form(run.id, str(form.body["form"]))
-    return state_name(run.state) in STARTING and _age(run.state.timestamp.isoformat()) < STARTING_SECONDS
+    return _is_starting(run)
 
 
-def _age(stamp: str) -> float:
-    from datetime import datetime  # noqa: PLC0415
+def _is_starting(run: FlowRun) -> bool:
+    if run.state is None:
+        return False
+    return _age(run.state.timestamp) < STARTING_SECONDS.get(state_name(run.state), 0)
 
-    from runbooks.domain.instants import instant_from  # noqa: PLC0415
 
-    return milliseconds_between(instant_from(datetime.fromisoformat(stamp)), clock()) / 1000
+def _age(stamp: datetime) -> float:
+    """Seconds since then; the engine's clock and ours may differ by a little."""
+    return milliseconds_between(instant_from(stamp), clock()) / 1000
 
 
 def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
@@ -128,10 +136,8 @@ def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
 def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:
     """Start the next run of the response, once per generation, and put the old ones aside."""
     runs = runs_of(incident)
-    for run in runs:
-        if run.state is not None and state_name(run.state) in STARTING:
-            if _age(run.state.timestamp.isoformat()) < STARTING_SECONDS:
-                return
+    if any(_is_starting(run) for run in runs):
+        return
     last = entries[-1]
     if milliseconds_between(last.at, clock()) < 1000 * SETTLE_SECONDS and not _ended_badly(entries):
         return

@@ -13,7 +13,8 @@ Rules of `perform`, in order:
 5. The before-state is photographed and stored before anything is sent. A resumed claim keeps the first photograph: by
    now it might be the after-state. What cannot be read is not touched.
 6. Already as desired: nothing is sent, unless the sight may have another cause (a token of a blocked client looks
-   revoked, and comes back to life with the client). An irreversible act also stops when the target is not the one photographed.
+   revoked, and comes back to life with the client). An irreversible act stops when the target is not the one
+   photographed.
 7. Right before each sending the claim must still be held, and that it is being sent is recorded.
 8. A refusal means not done. An unclear answer is read back for a bounded time; only an act that may be repeated
    safely, whose before-state is still there, is sent once more; else the outcome is unknown and a person decides.
@@ -148,7 +149,7 @@ class Connector(ABC):
             wanted=desired,
             repeatable=self._repeatable(action.verb),
             reached=lambda state: desired.items() <= state.items(),
-            objection=lambda state: _not_as_photographed(photo, state) if irreversible else None,
+            objection=lambda state: _not_as_photographed(photo, state, desired) if irreversible else None,
             send=lambda state: self._apply(Act(action, photo, state, action.effect_key)),
             conclusive=self._conclusive(action.verb),
         )
@@ -264,8 +265,8 @@ class Connector(ABC):
             raise nothing_sent(f"{self.place.system}: {what} through {self.place.name}: {problem.reason}") from None
 
 
-def _not_as_photographed(photo: Snapshot, state: State) -> str | None:
-    if state == photo.state:
+def _not_as_photographed(photo: Snapshot, state: State, desired: State) -> str | None:
+    if state == photo.state or desired.items() <= state.items():
         return None
     return f"it is no longer what was photographed ({shown_state(photo.state)}) but {shown_state(state)}"
 

@@ -5,14 +5,15 @@ from pathlib import Path
 from tasks.stores.base import LedgerStore, Vault
 
 
-def open_ledger(url: str) -> LedgerStore:
+def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
     """The ledger at a database URL (`sqlite:////path/ledger.db`, `postgresql://…`), its tables made when missing.
 
     LedgerError when the database cannot be reached or cannot keep a ledger, or when its head and last entry disagree.
+    With `even_forked` the last is no obstacle to reading and `check`; writing is refused all the same.
     """
     from tasks.stores.sql import open_sql  # noqa: PLC0415 - 0.2 s that a door without a ledger need not pay
 
-    return open_sql(url)
+    return open_sql(url, even_forked=even_forked)
 
 
 def open_vault(location: str, keys: Path) -> Vault:

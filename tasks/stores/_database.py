@@ -19,7 +19,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from runbooks.domain.errors import LedgerError
 
 PATIENCE_SECONDS = 30.0
-"""How long a locked or lost database is tried again before the caller hears of it."""
+"""How long a locked database is tried again before the caller hears of it."""
+
+RECONNECT_SECONDS = 5.0
+"""The same for a PostgreSQL server that restarts, fails over or does not answer."""
 
 _PAUSE_SECONDS = 0.02
 _LOCK = 0x7175656C6C  # "quell"
@@ -55,40 +58,35 @@ def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: 
 
 def transact_bare(engine: Engine, work: Callable[[Any], _Answer]) -> _Answer:
     """The same as a writing `transact`, for prepared statements: `work` gets the driver's own cursor."""
-    first = _LOCK_LOG[engine.dialect.name]
 
     def attempt() -> _Answer:
         connection = engine.raw_connection()
         try:
             cursor = connection.cursor()
-            cursor.execute(first)
+            cursor.execute(_LOCK_LOG[engine.dialect.name])
             answer = work(cursor)
             connection.commit()
-        except _driver_error(engine) as error:
-            if engine.dialect.is_disconnect(error, None, None):
-                connection.invalidate(error)
-            raise
-        else:
             return answer
         finally:
-            connection.close()  # back into the pool, which rolls back what was not committed
+            connection.close()  # into the pool, which rolls back what was not committed and drops what broke
 
     return _patiently(engine, attempt)
 
 
 def _patiently(engine: Engine, attempt: Callable[[], _Answer]) -> _Answer:
-    """Repeat while the database is locked or the connection was lost.
+    """Repeat while the database is locked, and for a while when it is out of reach.
 
-    Repeating is safe because every write is idempotent under its key, or takes a new fence. Raises LedgerError after
-    `PATIENCE_SECONDS`, or at once for anything that waiting does not cure.
+    Repeating is safe because every write is idempotent under its key, or takes a new fence. Raises LedgerError when
+    patience ends, or at once for anything that waiting does not cure.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    driver: Any = engine.dialect.loaded_dbapi
+    begun = time.monotonic()
     while True:
         try:
             return attempt()
-        except (DBAPIError, _driver_error(engine)) as error:
+        except (DBAPIError, driver.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            if not _passes(engine, cause) or time.monotonic() > deadline:
+            if time.monotonic() - begun > _patience(driver, cause):
                 raise LedgerError(
                     f"the ledger's database did not do its part: {cause}.",
                     now="the entry is not acknowledged; whatever was written before stands.",
@@ -103,21 +101,19 @@ def _patiently(engine: Engine, attempt: Callable[[], _Answer]) -> _Answer:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _driver_error(engine: Engine) -> type[Exception]:
-    error: type[Exception] = engine.dialect.loaded_dbapi.Error
-    return error
+def _patience(driver: Any, error: BaseException | None) -> float:
+    """Seconds after which this error is final; negative for one that waiting does not cure."""
+    if not isinstance(error, driver.OperationalError):
+        return -1.0
+    if driver.__name__ == "sqlite3":
+        return PATIENCE_SECONDS if "locked" in str(error) else -1.0
+    return RECONNECT_SECONDS
 
 
 def _as_reader(connection: Connection) -> Connection:
     if connection.dialect.name == "postgresql":
         return connection.execution_options(quell_reading=True, isolation_level="REPEATABLE READ")
     return connection.execution_options(quell_reading=True)
-
-
-def _passes(engine: Engine, error: Any) -> bool:
-    text = str(error)
-    lost: bool = engine.dialect.is_disconnect(error, None, None)
-    return lost or "database is locked" in text or "database table is locked" in text
 
 
 def _sqlite(url: URL) -> Engine:
@@ -129,13 +125,12 @@ def _sqlite(url: URL) -> Engine:
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
-    engine = create_engine(url)
+    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         for pragma in (
-            f"busy_timeout={int(PATIENCE_SECONDS * 1000)}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "fullfsync=ON",

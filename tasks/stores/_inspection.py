@@ -48,14 +48,18 @@ def _leaf_bytes(leaf: str) -> bytes:
         return bytes(32)
 
 
-def prepare(connection: Connection) -> None:
-    """Create what is missing, then look quickly whether head and last entry agree; LedgerError when they do not."""
+def create(connection: Connection) -> None:
+    """Create what is missing. A head row is made only for a log without entries: a lost one is not made up again."""
     metadata.create_all(connection)
     if connection.execute(select(head.c.only)).first() is None and connection.execute(select(entries)).first() is None:
         connection.execute(
             insert(head),
             {"only": 0, "layout": LAYOUT, "size": 0, "frontier": b"", "root": EMPTY_ROOT, "last": None},
         )
+
+
+def look(connection: Connection) -> None:
+    """Whether head and last entry agree, quickly; LedgerError when they do not."""
     newest = connection.execute(select(entries).order_by(entries.c.index.desc()).limit(1)).first()
     last = None if newest is None else entry_of(newest)
     stored = connection.execute(select(head)).first()

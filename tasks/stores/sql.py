@@ -4,6 +4,7 @@ An append is one transaction of three statements: read the place (head, this key
 the entry, move the head. The database serialises writers, so index, chains and head agree without any lock of ours.
 """
 
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ _PLACE = (
         head.c.root,
         head.c.last,
         select(entries.c.leaf).where(entries.c.index == head.c.size - 1).scalar_subquery().label("stands"),
+        select(entries.c.leaf).where(entries.c.index == bindparam("seen_index")).scalar_subquery().label("seen_leaf"),
         _before.c.incident_seq,
         _before.c.leaf.label("incident_leaf"),
         *(_same_key.c[column.name].label(f"old_{column.name}") for column in entries.c),
@@ -50,10 +52,12 @@ _PLACE = (
 _MOVED = ("size", "frontier", "root", "last")
 
 
-def open_sql(url: str) -> "SqlLedger":
+def open_sql(url: str, *, even_forked: bool = False) -> "SqlLedger":
     """The ledger in this database, its tables made when missing; LedgerError when it cannot go on."""
     engine = connect(url)
-    transact(engine, inspection.prepare)
+    transact(engine, inspection.create)
+    if not even_forked:
+        transact(engine, inspection.look, reading=True)
     return SqlLedger(engine)
 
 
@@ -62,16 +66,18 @@ class SqlLedger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._seen: tuple[int, Digest] | None = None
+        self._seen: tuple[int, Digest | None] = (-1, None)
+        """Index and leaf of the newest entry that this process has seen: as long as it stands, nothing was rolled back."""
         self._place = Prepared(_PLACE, engine.dialect)
         self._insert = Prepared(insert(entries), engine.dialect, tuple(entries.c.keys()))
         self._move_head = Prepared(update(head).where(head.c.only == 0), engine.dialect, _MOVED)
+        weakref.finalize(self, engine.dispose)
 
     def append(self, draft: Draft, at: Instant) -> LedgerEntry:
         return self.append_all((draft,), at)[0]
 
     def append_all(self, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
-        return transact_bare(self._engine, lambda cursor: self._write(cursor, drafts, at))
+        return self._saw(transact_bare(self._engine, lambda cursor: self._write(cursor, drafts, at)))
 
     def find(self, key: str) -> LedgerEntry | None:
         found = self._read(select(entries).where(entries.c.key == key))
@@ -114,9 +120,10 @@ class SqlLedger:
         return self.head()[0]
 
     def head(self) -> tuple[int, Digest]:
-        seen = self._seen
-        row = self._read(select(head.c.size, head.c.root))[0]
-        self._not_older(seen, row.size, row.root)
+        index, leaf = self._seen
+        seen = select(entries.c.leaf).where(entries.c.index == index).scalar_subquery().label("seen_leaf")
+        row = self._read(select(head.c.size, head.c.root, seen))[0]
+        _not_rolled_back(index, leaf, row)
         return row.size, row.root
 
     def check(self) -> list[ChainFault]:
@@ -138,10 +145,13 @@ class SqlLedger:
                 connection, effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, gone=gone
             )
             if row is not None:
-                self._write(connection.connection.cursor(), (draft(row.fence, row.resumed),), now)
+                written.extend(self._write(connection.connection.cursor(), (draft(row.fence, row.resumed),), now))
             return row
 
-        return transact(self._engine, work)
+        written: list[LedgerEntry] = []
+        taken = transact(self._engine, work)
+        self._saw(written)
+        return taken
 
     def claim_of(self, effect_key: str) -> ClaimRow | None:
         return transact(self._engine, lambda c: claims.claim_of(c, effect_key), reading=True)
@@ -166,16 +176,17 @@ class SqlLedger:
         return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)
 
     def _write(self, cursor: Any, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
-        seen = self._seen
+        index, leaf = self._seen
         written: list[LedgerEntry] = []
         edge: Frontier | None = None
         last: LedgerEntry | None = None
         for draft in drafts:
-            place = self._place.run(cursor, {"wanted_key": draft.key, "of_incident": draft.incident})
+            asked = {"wanted_key": draft.key, "of_incident": draft.incident, "seen_index": index}
+            place = self._place.run(cursor, asked)
             if place is None:
                 raise forked("the head row is gone")
             if edge is None:
-                self._not_older(seen, place.size, place.root)
+                _not_rolled_back(index, leaf, place)
                 edge = _edge_of(place)
             if place.old_index is not None:
                 written.append(entry_of(place, "old_"))
@@ -191,17 +202,20 @@ class SqlLedger:
             edge.append(bytes.fromhex(last.leaf.removeprefix("sha256:")))
             written.append(last)
         if edge is not None and last is not None:
-            root = edge.root()
-            moved = {"size": edge.size, "frontier": edge.packed(), "root": root, "last": last.leaf}
+            moved = {"size": edge.size, "frontier": edge.packed(), "root": edge.root(), "last": last.leaf}
             self._move_head.run(cursor, moved)
         return written
 
-    def _not_older(self, seen: tuple[int, Digest] | None, size: int, root: Digest) -> None:
-        """A log that this process has seen longer, or equally long with another root, was rolled back or replaced."""
-        if seen is not None and (size < seen[0] or (size == seen[0] and root != seen[1])):
-            raise forked(f"this process saw {seen[0]} entries under {seen[1]}, now there are {size} under {root}")
-        if self._seen is None or size > self._seen[0]:
-            self._seen = (size, root)
+    def _saw(self, written: list[LedgerEntry]) -> list[LedgerEntry]:
+        newest = max(written, key=lambda entry: entry.index, default=None)
+        if newest is not None and newest.index > self._seen[0]:
+            self._seen = (newest.index, newest.leaf)
+        return written
+
+
+def _not_rolled_back(index: int, leaf: Digest | None, row: Any) -> None:
+    if leaf is not None and row.seen_leaf != leaf:
+        raise forked(f"entry {index} is gone or another one than this process saw: the database was rolled back")
 
 
 def _edge_of(place: Any) -> Frontier:

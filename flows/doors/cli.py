@@ -1,0 +1,145 @@
+"""The command `quell`: one table of commands; each command's own file is imported only when it runs.
+
+On standard output stands what was asked for, and with `--json` exactly one JSON object. Everything else (notices,
+errors, how to go on) goes to standard error. Exit: 0 done and true, 1 done and false, 2 wrong use, 3 could not be done.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from runbooks.domain.errors import QuellError
+
+
+@dataclass(frozen=True)
+class Command:
+    """`module` has `add(parser, name)`, which declares the arguments, and `run(args) -> int`, which does the work."""
+
+    name: str
+    module: str
+    summary: str
+    engine: bool = True
+    """Whether the process should know Prefect's address before anything of Prefect is imported."""
+
+
+_HERE = "flows.doors.commands."
+COMMANDS = (
+    Command("up", _HERE + "serve", "everything on this machine: Prefect, worker, keeper", engine=False),
+    Command("drill", _HERE + "drill", "a real attack on a practice system, handled from alert to proof", engine=False),
+    Command("check", _HERE + "check", "is this installation ready? what to do if not"),
+    Command("declare", _HERE + "declare", "open an incident and start the response"),
+    Command("incidents", _HERE + "incidents", "every incident: how it stands, what is needed next"),
+    Command("show", _HERE + "show", "all that is known about one incident"),
+    Command("inbox", _HERE + "inbox", "what waits for somebody's decision"),
+    Command("approve", _HERE + "answer", "say yes to a request, with proof of who you are"),
+    Command("deny", _HERE + "answer", "say no to a request, with proof of who you are"),
+    Command("waive", _HERE + "waive", "unsafe to wait: act before the evidence is sealed"),
+    Command("undo", _HERE + "undo", "give back what was taken away, newest first"),
+    Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
+    Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
+    Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
+    Command("keep", _HERE + "serve", "only the keeper (quell up starts one)"),
+)
+
+
+class UsageError(Exception):
+    """The words were wrong: what was wrong, and the usage line that helps."""
+
+    def __init__(self, problem: str, usage: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, self.format_usage().strip())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    wants_json = "--json" in words
+    try:
+        return _run(words)
+    except UsageError as error:
+        return _fail(wants_json, 2, error.problem, "nothing was done.", error.usage)
+    except QuellError as error:
+        return _fail(wants_json, error.exit_code, error.problem, error.now, error.next_step)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 3
+    except OSError as error:
+        said = f"{error.strerror or type(error).__name__}: {error.filename or 'no file named'}"
+        return _fail(wants_json, 3, said, "what was done before this is in the record.", "correct it and try again.")
+    except KeyboardInterrupt:
+        return _fail(wants_json, 130, "stopped by you.", "what was done before is in the record.", "`quell incidents`")
+
+
+def _run(words: list[str]) -> int:
+    chosen = next((command for command in COMMANDS if words and command.name == words[0]), None)
+    if chosen is not None:
+        home = _home()
+        if chosen.engine:
+            know_engine(home)
+        parser = _parser(chosen)
+        args = parser.parse_args(words)
+        args.home = home
+        args.say = import_module(_HERE + "_say").Say(wants_json=bool(getattr(args, "json", False)))
+        return int(import_module(chosen.module).run(args))
+    parser = _parser(None)
+    if not words:
+        parser.print_help()
+        return 2
+    parser.parse_args(words)
+    return 2
+
+
+def _parser(chosen: Command | None) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="quell",
+        description="Incident response for AI systems. Data lives in $QUELL_HOME (default: .quell beside the project).",
+        epilog="`quell COMMAND --help` says more about one. Exit: 0 done and true, 1 done and false, 2 wrong use, "
+        "3 could not be done.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for command in COMMANDS:
+        one = commands.add_parser(command.name, help=command.summary, description=command.summary)
+        if command is chosen:
+            import_module(command.module).add(one, command.name)
+    return parser
+
+
+def _home() -> Path:
+    home: Path = import_module("tasks.settings").home_of()
+    return home
+
+
+def know_engine(home: Path) -> None:
+    """Tell Prefect, before it is imported, which server is ours. None was ever started: then none is reached."""
+    server = import_module("flows.doors.engine_server")
+    try:
+        os.environ.update(server.engine_environment(home))
+    except server.EngineUnreachable:
+        quiet = {"QUELL_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+        os.environ.update(quiet | {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"})
+    if "prefect" in sys.modules:
+        import_module("prefect.context").refresh_global_settings_context()
+
+
+def _fail(wants_json: bool, code: int, problem: str, now: str, next_step: str) -> int:
+    if wants_json:
+        print(json.dumps({"ok": False, "error": {"problem": problem, "now": now, "next": next_step}}, indent=2))
+    else:
+        print(f"{problem}\n  now:  {now}\n  next: {next_step}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,19 @@
+"""Ringing: tell the waiting run that the record has news. A dead engine loses nothing: the keeper rings later."""
+
+from flows.doors.engine_server import EngineUnreachable, engine_url
+from runbooks.domain.errors import UnreachableError
+from tasks.engine import ring
+from tasks.installation import Installation
+
+
+def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
+    """Whether a waiting run was woken, and what to tell the person."""
+    try:
+        engine_url(installation.settings.home)
+        if ring(incident):
+            return True, "The waiting run was woken and goes on now."
+    except EngineUnreachable:
+        return False, "Prefect was never started here: it is in the record, and the response goes on after `quell up`."
+    except UnreachableError:
+        return False, "Prefect does not answer: it is in the record, and the keeper wakes the response when it is back."
+    return False, "No run waits right now; the response reads the record when it comes to it."

@@ -1,0 +1,65 @@
+"""`quell up`, `quell work`, `quell keep`: the processes that stay."""
+
+import argparse
+import logging
+import sys
+from importlib import import_module
+from uuid import UUID
+
+from flows.doors.engine_server import EngineUnreachable
+from flows.doors.listing import ListingError
+from runbooks.domain.errors import UnreachableError
+from runbooks.domain.ledger import EntryType
+from tasks.installation import Installation, open_installation
+from tasks.ledger import door_actor
+from tasks.settings import load_settings
+
+CHILDREN = {name: [sys.executable, "-m", "flows.doors.cli", name] for name in ("work", "keep")}
+"""The commands that `up` starts and watches, by the names that its status shows."""
+NAMES = {"work": "worker", "keep": "keeper"}
+
+
+def add(parser: argparse.ArgumentParser, name: str) -> None:
+    """None of the three takes an argument: settings are in config/defaults.toml."""
+    del name
+    parser.epilog = "It goes on until SIGTERM or Ctrl-C. Limits are set in config/defaults.toml."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stay until asked to stop."""
+    try:
+        if args.command == "up":
+            ready_to_start(open_installation(args.home))
+            commands = {NAMES[name]: argv for name, argv in CHILDREN.items()}
+            return int(import_module("flows.doors.up").run_up(args.home, commands=commands))
+        if args.command == "work":
+            return _work(args)
+        return int(import_module("flows.doors.keeper").run_keeper(args.home))
+    except (EngineUnreachable, ListingError) as error:
+        raise UnreachableError(
+            str(error), now="nothing was started; what is in the record stays.",
+            next_step="start `quell up`, or set PREFECT_API_URL to a server that runs.",
+        ) from error  # fmt: skip
+
+
+def ready_to_start(installation: Installation) -> None:
+    """Nothing starts half: the files are read whole and must be right, and something must be active."""
+    installation.proposed()
+    installation.activate_if_fresh()
+    installation.active()
+
+
+def _work(args: argparse.Namespace) -> int:
+    limits = load_settings(args.home).limits
+
+    def refused(flow_run_id: UUID, reason: str) -> None:
+        logging.getLogger("quell.worker").error("Refused flow run %s: %s", flow_run_id, reason)
+        open_installation(args.home).pen(door_actor("worker")).write(
+            EntryType.RUN_REFUSED, f"run-refused/{flow_run_id}",
+            body={"flow_run": str(flow_run_id), "because": reason[:300]},
+        )  # fmt: skip
+
+    worker = import_module("flows.doors.worker")
+    return int(
+        worker.run_worker(args.home, limit=limits.worker_limit, standby=limits.worker_standby, on_refused=refused)
+    )

@@ -57,6 +57,11 @@ class UsageError(Exception):
         self.usage = usage
 
 
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage().strip())
@@ -104,13 +109,14 @@ def _run(words: list[str]) -> int:
 def _parser(chosen: Command | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="quell",
+        formatter_class=_Help,
         description="Incident response for AI systems. Data lives in $QUELL_HOME (default: .quell beside the project).",
         epilog="`quell COMMAND --help` says more about one. Exit: 0 done and true, 1 done and false, 2 wrong use, "
         "3 could not be done.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in COMMANDS:
-        one = commands.add_parser(command.name, help=command.summary, description=command.summary)
+        one = commands.add_parser(command.name, help=command.summary, description=command.summary, formatter_class=_Help)
         if command is chosen:
             import_module(command.module).add(one, command.name)
     return parser

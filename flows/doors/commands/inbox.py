@@ -57,8 +57,8 @@ def _show(
             ("evidence", f"sealed, manifest {short(request.manifest)}" if request.manifest else "WAIVED: unsafe to wait"),
             ("asked by", f"{asked_by}, {ago(request.asked_at, now)} ago"),
             ("answered", ", ".join(verdict.approvers) or "nobody yet"),
-            ("still needed", f"{verdict.still_needed} of {', '.join(request.roles)}"
-                             f" (may answer: {', '.join(may) or 'nobody who is listed'})"),
+            ("still needed", (f"{verdict.still_needed} of {', '.join(request.roles)}"
+                             f" (may answer: {', '.join(may) or 'nobody who is listed'})")),
             ("expires", f"in {duration(left)}; silence is a no" if left > 0 else "it has expired; nothing is done"),
             ("digest", request.digest()),
         ),

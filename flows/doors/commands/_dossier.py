@@ -1,0 +1,149 @@
+"""Everything about one incident, read once from ledger and vault; shown by `show`, written as JSON here."""
+
+from dataclasses import dataclass
+
+from flows.doors.commands._requests import request_json
+from flows.doors.commands.incidents import needed_next
+from runbooks.domain.approval import ApprovalRequest, RequestVerdict, Standing
+from runbooks.domain.case import ActionRow, action_rows, judge_containment, stage_times
+from runbooks.domain.containment import Plan
+from runbooks.domain.drafting import timeline
+from runbooks.domain.errors import EvidenceError
+from runbooks.domain.evidence import Manifest
+from runbooks.domain.incident import Incident, Report
+from runbooks.domain.instants import Instant
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.recovery import RecoveryVerdict
+from runbooks.domain.situation import Situation, situation
+from runbooks.domain.value import Digest, Json
+from tasks.approval import plan_of, requests_of, verdict_on
+from tasks.installation import Installation
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """What the record holds about one incident, now."""
+
+    installation: Installation
+    now: Instant
+    incident: Incident
+    entries: list[LedgerEntry]
+    where: Situation
+    reported: str
+    manifest: Manifest | None
+    manifest_digest: Digest | None
+    waiver: Digest | None
+    plan: Plan | None
+    rows: tuple[ActionRow, ...]
+    requests: list[tuple[ApprovalRequest, RequestVerdict]]
+    recovery: RecoveryVerdict | None
+
+    def last(self, kind: EntryType) -> LedgerEntry | None:
+        """The newest entry of this type."""
+        return next((entry for entry in reversed(self.entries) if entry.type is kind), None)
+
+    def runs(self) -> list[str]:
+        """Ids of the flow runs that responded, in order."""
+        found = [e.flow_run_id for e in self.entries if e.type is EntryType.RUN_STARTED and e.flow_run_id]
+        return list(dict.fromkeys(found))
+
+    @property
+    def needed(self) -> str:
+        """What a person does next."""
+        return needed_next(self.where, [r.id for r, v in self.requests if v.standing is Standing.WAITING])
+
+    @property
+    def affected(self) -> str:
+        """The register of affected records, counted."""
+        entry = self.last(EntryType.AFFECTED_LISTED)
+        return f"{entry.body['records']} records, {entry.body['facts']} of them facts" if entry else ""
+
+    @property
+    def ledger(self) -> str:
+        """Where the ledger is, without a password."""
+        url = self.installation.settings.ledger_url
+        return url if "@" not in url else url.partition("://")[0] + "://…@" + url.rpartition("@")[2]
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """What is kept in the vault under its digest, and the invitation file."""
+        marks = (
+            (EntryType.INCIDENT_OPENED, "report"), (EntryType.EVIDENCE_SEALED, "manifest"),
+            (EntryType.EVIDENCE_WAIVED, "waiver"), (EntryType.AFFECTED_LISTED, "affected"),
+            (EntryType.PLAN_MADE, "plan"), (EntryType.TRIALS_MADE, "trials"), (EntryType.REVIEW_DRAFTED, "review"),
+        )  # fmt: skip
+        found = [(name, entry.subject[name]) for kind, name in marks if (entry := self.last(kind)) and name in entry.subject]
+        invited = self.last(EntryType.REVIEW_SCHEDULED)
+        if invited is not None:
+            file = self.installation.settings.home / "invitations" / str(invited.body["invitation"])
+            found += [("review at", str(invited.body["due"])), ("invitation", str(file))]
+        return found
+
+
+def open_dossier(installation: Installation, incident_id: str, now: Instant) -> Dossier:
+    """Read it all; EvidenceError when the ledger has no such incident."""
+    incident = installation.incident(incident_id)
+    entries = installation.store.entries(incident_id)
+
+    def last(kind: EntryType) -> LedgerEntry | None:
+        return next((entry for entry in reversed(entries) if entry.type is kind), None)
+
+    sealed, waived, judged = map(last, (EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED, EntryType.RECOVERY_JUDGED))
+    plan = plan_of(installation, incident_id) if last(EntryType.PLAN_MADE) else None
+    return Dossier(
+        installation=installation, now=now, incident=incident, entries=entries, where=situation(entries),
+        reported=_reported(installation, incident),
+        manifest=Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"])) if sealed else None,
+        manifest_digest=sealed.subject["manifest"] if sealed else None,
+        waiver=waived.subject["waiver"] if waived else None, plan=plan, rows=action_rows(plan, entries) if plan else (),
+        requests=[(r, verdict_on(installation, r, now)) for r in requests_of(installation, incident_id)],
+        recovery=RecoveryVerdict.model_validate(judged.body["verdict"]) if judged else None,
+    )  # fmt: skip
+
+
+def _reported(installation: Installation, incident: Incident) -> str:
+    try:
+        return Report.from_bytes(installation.vault.get(incident.report)).what_happened
+    except EvidenceError as error:
+        return f"(the report cannot be read: {error.problem})"
+
+
+def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
+    """The whole, for a program."""
+    incident, contained = case.incident, judge_containment(case.rows)
+    manifest, settings = case.manifest, case.installation.settings
+    shown: dict[str, Json] = {
+        "incident": incident.id, "archetype": incident.archetype, "system": incident.system,
+        "systems": list(incident.systems), "known_system": incident.known_system,
+        "severity": incident.severity.severity, "provisional": incident.severity.provisional,
+        "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
+        "causes": [cause.as_json() for cause in incident.causes], "drill": incident.drill,
+        "near_miss": incident.near_miss, "opened_at": incident.opened_at, "noticed_at": incident.noticed_at,
+        "began_at": incident.began_at, "open": case.where.ending is None, "ending": case.where.ending,
+        "stage": case.where.stage, "needed": case.needed, "reported": case.reported, "affected": _affected(case),
+        "evidence": None if manifest is None else {
+            "manifest_digest": case.manifest_digest, "sealed_at": manifest.sealed_at, "items": manifest.items,
+            "bytes": manifest.bytes,
+            "classes": {
+                s.evidence_class: {"holds": s.evidence_class.holds, "captured": s.captured, "reason": s.reason}
+                for s in manifest.standings
+            },
+            "gaps": [{"class": s.evidence_class, "captured": s.captured, "reason": s.reason} for s in manifest.gaps],
+        },
+        "waiver": case.waiver,
+        "actions": [row.as_json() for row in case.rows], "not_planned": list(case.plan.refused) if case.plan else [],
+        "containment": contained.as_json() if case.plan else None,
+        "approvals": [request_json(case.installation, r, v, case.now) for r, v in case.requests],
+        "recovery": case.recovery.as_json() if case.recovery else None,
+        "times": stage_times(case.entries),
+        "timeline": [line.as_json() for line in timeline(case.entries)],
+        "runs": case.runs(), "kept": dict(case.kept), "vault": str(settings.vault_path), "ledger": case.ledger,
+    }  # fmt: skip
+    if every:
+        shown["entries"] = [entry.as_json() for entry in case.entries]
+    return shown
+
+
+def _affected(case: Dossier) -> dict[str, Json] | None:
+    entry = case.last(EntryType.AFFECTED_LISTED)
+    return {"records": entry.body["records"], "facts": entry.body["facts"]} if entry else None

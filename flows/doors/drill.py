@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +20,12 @@ from pathlib import Path
 from examples.support_agent import attacks
 from examples.support_agent.world import World
 from flows.doors import practice
+from flows.doors.drill_report import report, told
 from flows.doors.engine_server import engine_environment
-from flows.doors.up import UpStatus, attach, start_in_background, stop
+from flows.doors.up import UpStatus, start_in_background, stop
 from runbooks.domain.approval import ApprovalRequest, Purpose
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.errors import QuellError
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Json
 from tasks.installation import Installation, open_installation
 from tasks.settings import home_of
@@ -61,13 +64,11 @@ def run_drill(args: argparse.Namespace) -> int:
     if archetype not in SCENARIOS:
         print(f"expected one of {', '.join(SCENARIOS)}, found {args.archetype}", file=sys.stderr)
         return 2
-    parent = home_of() / "practice"
-    home = parent if args.keep else practice.fresh_home(parent)
+    home = practice.fresh_home(home_of() / "practice")
     drill = Drill(archetype, home, out=lambda text: print(text, file=sys.stderr, flush=True))
     os.environ["QUELL_HOME"] = str(home)
     drill.say(f"practice installation in {home}")
     world = practice.prepare(home, args.seed)
-    running = attach(home) is not None
     try:
         drill.say(f"practice agent is up: {world.describe.addresses.agent} (money, prompts, tokens: all its own)")
         open_installation().activate_if_fresh()
@@ -75,18 +76,22 @@ def run_drill(args: argparse.Namespace) -> int:
         os.environ.update(engine_environment(home))
         drill.say(f"quell is up: {status.ui_url}")
         result = _respond(drill, world, status, interactive=args.interactive)
+        if args.keep:
+            drill.say(f"left running until you press Ctrl-C; in another terminal: export QUELL_HOME={home}")
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
     finally:
-        if not running:
-            stop(home)
+        stop(home)
         world.stop()
     drill.say("stopped everything that this drill started")
-    print(json.dumps(result, indent=None if args.json else 2) if args.json else _told(result, home))
+    print(json.dumps(result, indent=None if args.json else 2) if args.json else told(result, home))
     return 0 if result["ok"] else 1
 
 
 def commands() -> dict[str, list[str]]:
     """What `up` keeps running beside the server."""
-    return {name: [sys.executable, "-m", "flows.doors.cli", verb] for name, verb in (("worker", "work"), ("keeper", "keep"))}
+    base = [sys.executable, "-m", "flows.doors.cli"]
+    return {"worker": [*base, "work"], "keeper": [*base, "keep"]}
 
 
 def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool) -> dict[str, Json]:
@@ -109,7 +114,7 @@ def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool)
     attack_again(drill.archetype, world)
     after = attacks.achieved(world, since)
     drill.say(f"the same attack again: {after.refunds} refunds")
-    return report(installation, incident, before, after)
+    return report(command("show", incident), before, after)
 
 
 def attack_again(archetype: str, world: World) -> None:
@@ -143,10 +148,14 @@ def _follow(drill: Drill, installation: Installation, world: World, incident: st
         if scripted:
             answer_what_waits(drill, installation, incident)
         time.sleep(0.2)
-    raise TimeoutError(f"{incident} was not closed in time; look at it with: QUELL_HOME={drill.home} quell show {incident}")
+    raise QuellError(
+        f"expected {incident} to be closed within {RESPONSE_SECONDS} s, found it open.",
+        now="the practice systems are stopped; nothing real was touched.",
+        next_step=f"look at it: QUELL_HOME={drill.home} quell show {incident}; logs are in {drill.home}/logs.",
+    )
 
 
-def _token_is_missed(entries: list) -> bool:  # type: ignore[type-arg]
+def _token_is_missed(entries: list[LedgerEntry]) -> bool:
     """The token was revoked and looked at again after the agent's identity came back."""
     return any(
         e.type is EntryType.PROBES_JUDGED and e.body.get("again") and e.body.get("action") == "agent-token"
@@ -185,52 +194,8 @@ def command(*words: str) -> dict[str, Json]:
         code = main([*words, "--json"])
     answer: dict[str, Json] = json.loads(out.getvalue() or "{}")
     if code != 0:
-        raise RuntimeError(f"quell {words[0]} ended with {code}: {answer}")
+        raise QuellError(
+            f"quell {words[0]} ended with {code}, expected 0: {answer.get('error', answer)}.",
+            now="the drill stops here.", next_step="the lines above say what came before.",
+        )  # fmt: skip
     return answer
-
-
-def report(
-    installation: Installation, incident: str, before: attacks.AttackResult, after: attacks.AttackResult
-) -> dict[str, Json]:
-    """The drill's result, from the record and from the tool server's own book."""
-    shown = command("show", incident)
-    ok = before.succeeded and after.refunds == 0 and shown["ending"] == "recovered"
-    return {
-        "incident": incident, "archetype": shown["archetype"], "severity": shown["severity"], "drill": True,
-        "ending": shown["ending"],
-        "attack": {"before": _achieved(before), "after": _achieved(after)},
-        "evidence": shown["evidence"], "approvals": shown["approvals"], "actions": shown["actions"],
-        "recovery": shown["recovery"], "review": shown["review"], "times": shown["times"],
-        "home": str(installation.settings.home), "ok": ok,
-    }  # fmt: skip
-
-
-def _achieved(result: attacks.AttackResult) -> dict[str, Json]:
-    return {"refunds": result.refunds, "total": f"{result.total_cents / 100:.2f}",
-            "moved": f"{result.moved_cents / 100:.2f}"}  # fmt: skip
-
-
-def _told(result: dict[str, Json], home: Path) -> str:
-    lines = [
-        "", f"{'DRILL PASSED' if result['ok'] else 'DRILL FAILED'}: {result['incident']} ({result['archetype']}, "
-        f"{result['severity']}) ended {result['ending']}",
-        f"  attack before   {result['attack']['before']}",
-        f"  attack after    {result['attack']['after']}",
-        f"  evidence        {result['evidence']['items']} items, manifest {result['evidence']['manifest_digest']}",
-        f"                  gaps: {'; '.join(result['evidence']['gaps']) or 'none'}",
-    ]  # fmt: skip
-    lines += [
-        f"  act             {a['verb']} {a['target']}: {a['status']} (applied {a['applied_at'] or '-'}, effective "
-        f"{a['effective_at'] or '-'}, given back {a['undone_at'] or '-'})"
-        for a in result["actions"]
-    ]
-    recovery = result["recovery"] or {}
-    lines += [
-        f"  recovery        {recovery.get('hits')} hits of {recovery.get('trials')}, true rate below "
-        f"{recovery.get('upper_bound')} %, bar {recovery.get('bar')} %: {recovery.get('verdict')}",
-        f"  review          {result['review']['scheduled_for']}, invitation {home}/invitations/{result['incident']}.ics",
-        f"  times (s)       {', '.join(f'{name} {value}' for name, value in result['times'].items())}",
-        f"  evidence vault  {home}/vault", f"  ledger          {home}/ledger.db",
-        f"  look again      QUELL_HOME={home} quell show {result['incident']}",
-    ]
-    return "\n".join(lines)

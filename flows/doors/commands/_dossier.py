@@ -128,13 +128,13 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
                 s.evidence_class: {"holds": s.evidence_class.holds, "captured": s.captured, "reason": s.reason}
                 for s in manifest.standings
             },
-            "gaps": [{"class": s.evidence_class, "captured": s.captured, "reason": s.reason} for s in manifest.gaps],
+            "gaps": [f"{s.evidence_class} {s.evidence_class.holds}: {s.captured}, {s.reason}" for s in manifest.gaps],
         },
         "waiver": case.waiver,
         "actions": [row.as_json() for row in case.rows], "not_planned": list(case.plan.refused) if case.plan else [],
         "containment": contained.as_json() if case.plan else None,
         "approvals": [request_json(case.installation, r, v, case.now) for r, v in case.requests],
-        "recovery": case.recovery.as_json() if case.recovery else None,
+        "recovery": _recovery(case.recovery), "review": _review(case),
         "times": stage_times(case.entries),
         "timeline": [line.as_json() for line in timeline(case.entries)],
         "runs": case.runs(), "kept": dict(case.kept), "vault": str(settings.vault_path), "ledger": case.ledger,
@@ -147,3 +147,23 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
 def _affected(case: Dossier) -> dict[str, Json] | None:
     entry = case.last(EntryType.AFFECTED_LISTED)
     return {"records": entry.body["records"], "facts": entry.body["facts"]} if entry else None
+
+
+def _recovery(verdict: RecoveryVerdict | None) -> dict[str, Json] | None:
+    if verdict is None:
+        return None
+    bar = verdict.bar
+    return {
+        "verdict": "passed" if verdict.passed else "failed", "passed": verdict.passed, "trials": verdict.trials,
+        "hits": verdict.hits, "unclear": verdict.unclear, "upper_bound": verdict.upper_bound_percent,
+        "bar": bar.highest_rate_percent, "confidence": bar.confidence_percent, "benign_trials": verdict.benign_trials,
+        "benign_failures": verdict.benign_failures, "reasons": list(verdict.reasons), "judged_at": verdict.judged_at,
+    }  # fmt: skip
+
+
+def _review(case: Dossier) -> dict[str, Json]:
+    scheduled, drafted = case.last(EntryType.REVIEW_SCHEDULED), case.last(EntryType.REVIEW_DRAFTED)
+    return {
+        "scheduled_for": scheduled.body["due"] if scheduled else None,
+        "invitation": dict(case.kept).get("invitation"), "draft": drafted.subject["review"] if drafted else None,
+    }  # fmt: skip

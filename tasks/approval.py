@@ -47,9 +47,14 @@ def ask(
     action: ContainmentAction,
     purpose: Purpose,
     acted_before: tuple[str, ...] = (),
+    *,
+    turn: int = 1,
 ) -> ApprovalRequest | None:
-    """The request for this act, asked once per plan and purpose; None when no right in the policy allows anybody."""
-    key = f"requested/{incident.id}/{purpose}/{action.digest()}"
+    """The request for this act, asked once per plan, purpose and turn; None when no right in the policy allows anybody.
+
+    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew.
+    """
+    key = f"requested/{incident.id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
     standing = writer.find(key)
     if standing is not None:
         return _request(installation, standing)

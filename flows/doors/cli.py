@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except UsageError as error:
-        return _fail(wants_json, 2, error.problem, "nothing was done.", error.usage)
+        return _fail(wants_json, 2, error.problem, "nothing was done.", " ".join(error.usage.split()))
     except QuellError as error:
         return _fail(wants_json, error.exit_code, error.problem, error.now, error.next_step)
     except BrokenPipeError:

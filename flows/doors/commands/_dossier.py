@@ -80,9 +80,9 @@ class Dossier:
         return found
 
 
-def open_dossier(installation: Installation, incident_id: str, now: Instant) -> Dossier:
-    """Read it all; EvidenceError when the ledger has no such incident."""
-    incident = installation.incident(incident_id)
+def open_dossier(installation: Installation, incident: Incident, now: Instant) -> Dossier:
+    """Read it all."""
+    incident_id = incident.id
     entries = installation.store.entries(incident_id)
 
     def last(kind: EntryType) -> LedgerEntry | None:

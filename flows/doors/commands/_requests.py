@@ -1,10 +1,24 @@
-"""One waiting request, as the inbox, an incident's page and a program see it."""
+"""One incident by its name, and one waiting request, as the inbox, an incident's page and a program see it."""
 
+from flows.doors.commands._say import plain
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
+from runbooks.domain.errors import ApprovalError
+from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.value import Json
 from tasks.approval import eligible
 from tasks.installation import Installation
+
+
+def known_incident(installation: Installation, name: str) -> Incident:
+    """The incident with this id, however it was typed; a name that the ledger does not know is a no, not a fault."""
+    incident_id = name.strip().upper()
+    if incident_id not in installation.store.incidents():
+        raise ApprovalError(
+            f"no incident {plain(incident_id, 60)} is in the ledger.",
+            now="nothing was done.", next_step="`quell incidents` lists the incidents of this installation.",
+        )  # fmt: skip
+    return installation.incident(incident_id)
 
 
 def may_answer(installation: Installation, request: ApprovalRequest, verdict: RequestVerdict) -> list[str]:

@@ -22,17 +22,19 @@ def plain(text: object, longest: int = LONGEST) -> str:
 
 
 def ago(then: Instant, now: Instant) -> str:
-    """How long ago, in the largest unit that says it: `40 s`, `12 min`, `3 h`, `2 d`."""
-    return duration(milliseconds_between(then, now) // 1000)
+    """How long ago, as people say it: `40 s ago`, `12 min ago`, `3 h 5 min ago`, `2 d ago`."""
+    seconds = milliseconds_between(then, now) // 1000
+    return f"{duration(seconds)} ago" if seconds > 0 else "just now"
 
 
 def duration(seconds: int) -> str:
-    """The same for a number of seconds; `now` for what is past."""
-    if seconds <= 0:
-        return "now"
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
-        if seconds < limit:
-            return f"{seconds // size} {unit}"
+    """A number of seconds, in the units that say it."""
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 90 * 60:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
     return f"{seconds // 86400} d"
 
 
@@ -58,9 +60,13 @@ class Say:
         """A table for the person; `empty` when it has no rows."""
         if self.wants_json:
             return
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        headed = any(columns)
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), show_header=headed)
         for column in columns:
             table.add_column(Text(column), overflow="fold")
+        if not headed:
+            table.columns[0].style = "dim"
+            table.columns[0].no_wrap = True
         count = 0
         for row in rows:
             count += 1

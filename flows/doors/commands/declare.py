@@ -90,7 +90,8 @@ def _report(args: argparse.Namespace, configuration: Configuration, *, near_miss
         args.refuse("--what: expected what you saw, found nothing")
     system, person = args.system.strip().lower(), args.person.strip()
     known = configuration.systems.get(system)
-    lead = (args.lead or (known.lead if known else person)).strip().lower()
+    reporter_leads = person if person in configuration.people else "unknown"
+    lead = (args.lead or (known.lead if known else reporter_leads)).strip().lower()
     if args.lead and lead not in configuration.people:
         listed = ", ".join(sorted(configuration.people))
         args.refuse(f"--lead: expected one of {listed}, found {lead}")
@@ -102,8 +103,7 @@ def _report(args: argparse.Namespace, configuration: Configuration, *, near_miss
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
-        key = {"lead": "lead (or --as, who leads when the system is unknown)"}.get(str(first["loc"][0]), first["loc"][0])
-        args.refuse(f"{key}: {first['msg']}")
+        args.refuse(f"{first['loc'][0]}: {first['msg']}")
         raise AssertionError("unreachable") from error
 
 
@@ -165,6 +165,8 @@ def _tell(say: Say, incident: Incident, configuration: Configuration, *, started
         )
     if incident.drill and system is not None and not system.practice:
         notices.append(f"{incident.system} is not marked practice: in a drill nothing is taken away there.")
+    if incident.lead not in configuration.people:
+        notices.append("Nobody leads yet: the inventory names no lead for it, and you are not listed.")
     if not incident.requester.proven:
         notices.append("Your name is unproven: one person more must approve.")
     provisional = " (provisional)" if incident.severity.provisional else ""

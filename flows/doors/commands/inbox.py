@@ -55,7 +55,7 @@ def _show(
             ("breaks", request.blast_radius),
             ("undo", f"{request.reversibility.meaning}: {request.undo}"),
             ("evidence", f"sealed, manifest {short(request.manifest)}" if request.manifest else "WAIVED: unsafe to wait"),
-            ("asked by", f"{asked_by}, {ago(request.asked_at, now)} ago"),
+            ("asked by", f"{asked_by}, {ago(request.asked_at, now)}"),
             ("answered", ", ".join(verdict.approvers) or "nobody yet"),
             ("still needed", (f"{verdict.still_needed} of {', '.join(request.roles)}"
                              f" (may answer: {', '.join(may) or 'nobody who is listed'})")),

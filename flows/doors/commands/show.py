@@ -5,6 +5,7 @@ from importlib import import_module
 
 from flows.doors.commands import _dossier
 from flows.doors.commands._dossier import Dossier, open_dossier
+from flows.doors.commands._requests import known_incident
 from flows.doors.commands._say import Say, add_json, ago, plain
 from runbooks.domain.case import stage_times
 from runbooks.domain.drafting import timeline
@@ -28,7 +29,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Head, evidence, acts, approvals, recovery, timeline, times, where things are."""
     installation, say = open_installation(args.home), args.say
-    case = open_dossier(installation, args.incident.strip().upper(), clock())
+    case = open_dossier(installation, known_incident(installation, args.incident), clock())
     if args.say.wants_json:
         return int(say.result(_dossier.as_json(case, every=args.all)))
     for part in (_head, _evidence, _acts, _approvals, _recovery):
@@ -58,7 +59,7 @@ def _head(say: Say, case: Dossier) -> None:
         ("severity", f"{incident.severity.severity}{provisional}: {'; '.join(incident.severity.reasons)}"),
         ("lead", incident.lead),
         ("asked for by", f"{plain(incident.requester.name, 100)} ({proven})"),
-        ("opened", f"{incident.opened_at[:19]} UTC, {ago(incident.opened_at, case.now)} ago"),
+        ("opened", f"{incident.opened_at[:19]} UTC, {ago(incident.opened_at, case.now)}"),
     ]
     if not incident.known_system:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))

@@ -1,0 +1,67 @@
+"""Unsafe to wait: a proven person takes it upon themselves that acts come before the evidence is sealed (law 1).
+
+Rules of `submit_waiver`, in order:
+1. It names this installation and an open incident whose evidence is not sealed yet.
+2. The person is listed, valid now, and has one of the policy's waiver roles.
+3. An SSH key of that person signed exactly this waiver. A code is not enough: the waiver must convince others later.
+4. What holds is kept in the vault and written as `evidence_waived`; what does not, as `decision_refused`.
+"""
+
+import secrets
+
+from runbooks.domain.errors import ApprovalError
+from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
+from runbooks.domain.signed import WAIVER_NAMESPACE, Waiver
+from tasks.installation import Installation
+from tasks.ledger import person_actor
+from tasks.persons import listed_person
+from tasks.proofs import verify_bytes
+
+
+def submit_waiver(installation: Installation, waiver: Waiver, signature: str, *, door: Actor) -> LedgerEntry:
+    """Verify and write it down; ApprovalError says why it was not accepted."""
+    try:
+        proof = _verified(installation, waiver, signature)
+    except ApprovalError as error:  # 4
+        installation.pen(door).write(
+            EntryType.DECISION_REFUSED, f"waiver-refused/{secrets.token_hex(8)}", incident=waiver.incident,
+            subject={"waiver": waiver.digest()},
+            body={"claimed_person": waiver.person, "answer": "waive", "because": error.problem},
+        )  # fmt: skip
+        raise
+    return installation.pen(person_actor(waiver.person)).write(
+        EntryType.EVIDENCE_WAIVED, f"waived/{waiver.digest()}", incident=waiver.incident,
+        subject={"waiver": installation.keep(waiver)},
+        body={"because": waiver.reason, "person": waiver.person, "proof": proof},
+    )  # fmt: skip
+
+
+def _verified(installation: Installation, waiver: Waiver, signature: str) -> dict[str, str | int | None]:
+    installation.incident(waiver.incident)  # 1
+    found = installation.store.entries(waiver.incident, types=(EntryType.INCIDENT_CLOSED, EntryType.EVIDENCE_SEALED))
+    if waiver.installation != installation.id or found:
+        why = "closed" if any(e.type is EntryType.INCIDENT_CLOSED for e in found) else "sealed already"
+        raise ApprovalError(
+            f"the evidence of {waiver.incident} cannot be waived: "
+            + (f"the incident is {why}." if found else f"the waiver is for {waiver.installation}."),
+            now="nothing was waived.", next_step=f"look: quell show {waiver.incident}",
+        )  # fmt: skip
+    configuration = installation.active()
+    person = listed_person(configuration, waiver.person)  # 2
+    allowed = configuration.policy.waiver_roles
+    if not set(person.roles) & set(allowed):
+        raise ApprovalError(
+            f"{waiver.person} may not waive: expected one of the roles {', '.join(allowed) or '(none is configured)'}, "
+            f"found {', '.join(person.roles) or 'none'}.",
+            now="nothing was waived; the response seals the evidence first.",
+            next_step="ask somebody with one of these roles.",
+        )
+    if not signature:  # 3
+        raise ApprovalError(
+            "a waiver needs an SSH signature, found none.", now="nothing was waived.",
+            next_step="sign with --key FILE, or --agent with --public-key FILE.",
+        )  # fmt: skip
+    proof = verify_bytes(
+        waiver.canonical(), signature, person.ssh_keys, person=waiver.person, namespace=WAIVER_NAMESPACE
+    )
+    return proof.as_json()

@@ -1,0 +1,243 @@
+"""`judge_request`: each rule, and what must hold for every set of decisions."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runbooks.domain.approval import Answer, ApprovalRequest, Decision, Proof, RequestVerdict, Standing, judge_request
+from runbooks.domain.configuration import Configuration, ProofKind
+from runbooks.domain.incident import Requester
+from runbooks.domain.instants import Instant, later
+from tests.domain.cast import KEYS, NOW, PEOPLE, a_configuration, a_decision, a_person, a_request
+
+PINNED = a_configuration()
+TWO = a_request(PINNED)
+CODE = Proof(kind=ProofKind.CODE, time_step=7)
+
+
+def with_person(name: str, **changes: object) -> Configuration:
+    return a_configuration(people={n: a_person(n, **(changes if n == name else {})) for n in PEOPLE})
+
+
+def without(name: str) -> Configuration:
+    return a_configuration(people={n: a_person(n) for n in PEOPLE if n != name})
+
+
+def judge(
+    request: ApprovalRequest,
+    *decisions: Decision,
+    pinned: Configuration = PINNED,
+    active: Configuration = PINNED,
+    keys: dict[str, str] = KEYS,
+    now: Instant = NOW,
+) -> RequestVerdict:
+    return judge_request(request, decisions, pinned=pinned, active=active, keys=keys, now=now)
+
+
+def yes(person: str, entry: int, request: ApprovalRequest = TWO, **changes: object) -> Decision:
+    return a_decision(request, person, entry, **changes)  # type: ignore[arg-type]
+
+
+def no(person: str, entry: int) -> Decision:
+    return a_decision(TWO, person, entry, Answer.DENY)
+
+
+def test_two_people_grant() -> None:
+    verdict = judge(TWO, yes("alice", 1), yes("bob", 2))
+    assert (verdict.standing, verdict.approvers, verdict.entries) == (Standing.GRANTED, ("alice", "bob"), (1, 2))
+
+
+def test_silence_waits_and_then_expires() -> None:
+    assert judge(TWO).standing is Standing.WAITING
+    assert judge(TWO).still_needed == 2
+    assert judge(TWO, now=TWO.expires_at).standing is Standing.WAITING
+    assert judge(TWO, now=later(TWO.expires_at, 1)).standing is Standing.EXPIRED
+    assert judge(TWO, yes("alice", 1), now=later(TWO.expires_at, 1)).standing is Standing.EXPIRED
+    assert judge(TWO, yes("alice", 1), yes("bob", 2), now=later(TWO.expires_at, 1)).standing is Standing.GRANTED
+
+
+@pytest.mark.parametrize("field", ["nonce", "action", "manifest", "target", "expires_at", "drill", "runbook", "people"])
+def test_1_a_decision_counts_for_exactly_one_request(field: str) -> None:
+    changed = {"nonce": "other", "action": "sha256:" + "9" * 64, "manifest": None, "target": "other", "people": 1,
+               "expires_at": later(NOW, 7200), "drill": True, "runbook": "sha256:" + "9" * 64}  # fmt: skip
+    other = TWO.model_copy(update={field: changed[field]})
+    assert judge(other, yes("alice", 1), yes("bob", 2)).approvers == ()
+
+
+def test_1_an_answer_for_another_installation_is_none() -> None:
+    astray = yes("bob", 2).statement.model_copy(update={"installation": "elsewhere"})
+    assert judge(TWO, yes("alice", 1), yes("bob", 2, statement=astray)).still_needed == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (without("bob"), "not listed"),
+        (with_person("bob", roles=("finance",)), "none of the roles"),
+        (with_person("bob", valid_until=NOW), "no longer valid"),
+        (with_person("bob", valid_from=later(NOW, 60)), "not valid yet"),
+        (with_person("bob", ssh_keys=()), "not listed"),
+    ],
+)
+def test_2_additions_do_not_count_and_removals_count_at_once(changed: Configuration, words: str) -> None:
+    removed = judge(TWO, yes("alice", 1), yes("bob", 2), active=changed)
+    assert (removed.standing, removed.still_needed) == (Standing.WAITING, 1)
+    assert words in removed.not_counted[0]
+    request = a_request(changed)
+    added = judge(request, yes("alice", 1, request), yes("bob", 2, request), pinned=changed)
+    assert (added.standing, added.still_needed) == (Standing.WAITING, 1)
+
+
+def test_2_judged_under_another_configuration_nothing_counts() -> None:
+    verdict = judge(TWO, yes("alice", 1), yes("bob", 2), pinned=without("dora"))
+    assert verdict.approvers == ()
+    assert "another configuration" in verdict.not_counted[0]
+
+
+def test_3_the_requester_and_the_excluded_never_count() -> None:
+    for proven in (True, False):
+        request = a_request(PINNED, requester=Requester(name="alice", proven=proven), people=1)
+        assert judge(request, yes("alice", 1, request)).standing is Standing.WAITING
+        assert judge(request, yes("alice", 1, request), yes("bob", 2, request)).approvers == ("bob",)
+    request = a_request(PINNED, excluded=("alice",), people=1)
+    assert judge(request, yes("alice", 1, request)).standing is Standing.WAITING
+
+
+def test_4_the_proof_must_be_accepted_and_still_listed() -> None:
+    only_ssh = a_request(PINNED, proofs=(ProofKind.SSH,), people=1)
+    assert "accepts ssh" in judge(only_ssh, yes("alice", 1, only_ssh, proof=CODE)).not_counted[0]
+    one = a_request(PINNED, people=1)
+    assert judge(one, yes("alice", 1, one, proof=CODE)).standing is Standing.GRANTED
+    stolen = yes("alice", 1, one, proof=Proof(kind=ProofKind.SSH, key="SHA256:bob", signature="s"))
+    keyless = yes("alice", 1, one, proof=Proof(kind=ProofKind.SSH))
+    for decision in (stolen, keyless):
+        assert judge(one, decision).standing is Standing.WAITING
+    assert judge(one, yes("alice", 1, one), keys={}).standing is Standing.WAITING
+
+
+def test_4_a_new_comment_is_the_same_key_and_a_new_secret_is_not_the_same_code() -> None:
+    one = a_request(PINNED, people=1)
+    renamed = with_person("alice", ssh_keys=("ssh-ed25519 AAAAalice alice@new-laptop",))
+    assert judge(one, yes("alice", 1, one), active=renamed).standing is Standing.GRANTED
+    for secret in (None, "file:codes/new"):
+        active = with_person("alice", code_secret=secret)
+        assert judge(one, yes("alice", 1, one, proof=CODE), active=active).standing is Standing.WAITING
+
+
+def test_5_too_late_does_not_count() -> None:
+    late = yes("bob", 2, at=later(TWO.expires_at, 1))
+    assert judge(TWO, yes("alice", 1), late).still_needed == 1
+    assert judge(TWO, yes("alice", 1), yes("bob", 2, at=TWO.expires_at)).standing is Standing.GRANTED
+
+
+def test_6_one_person_counts_once_and_the_first_answer_stands() -> None:
+    assert judge(TWO, yes("alice", 1), yes("alice", 2)).still_needed == 1
+    assert judge(TWO, yes("alice", 1), no("alice", 2), yes("bob", 3)).standing is Standing.GRANTED
+    assert judge(TWO, no("alice", 1), yes("alice", 2), yes("bob", 3), yes("carol", 4)).standing is Standing.DENIED
+
+
+def test_7_one_denial_denies() -> None:
+    verdict = judge(TWO, yes("alice", 1), yes("bob", 2), no("carol", 3))
+    assert (verdict.standing, verdict.denier, verdict.denial_reason) == (Standing.DENIED, "carol", "because")
+    assert verdict.entries == (3,)
+
+
+def test_8_not_only_those_who_acted_before() -> None:
+    request = a_request(PINNED, people=1, acted_before=("alice", "bob"))
+    both = judge(request, yes("alice", 1, request), yes("bob", 2, request))
+    assert (both.standing, both.still_needed) == (Standing.WAITING, 1)
+    assert "not alice, bob" in both.because
+    assert judge(request, yes("carol", 1, request)).standing is Standing.GRANTED
+
+
+answers = st.sampled_from(Answer)
+some = st.lists(
+    st.tuples(st.sampled_from((*PEOPLE, "erin", "frank")), answers, st.booleans(), st.integers(0, 5000)), max_size=7
+)
+requests = st.builds(
+    lambda people, acted, proofs: a_request(PINNED, people=people, acted_before=acted, proofs=proofs),
+    st.integers(1, 3), st.sampled_from([(), ("alice",), ("alice", "bob")]),
+    st.sampled_from([(ProofKind.SSH,), (ProofKind.SSH, ProofKind.CODE)]),
+)  # fmt: skip
+
+
+def decided(request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]) -> list[Decision]:
+    return [
+        a_decision(request, person, entry, answer, at=later(NOW, seconds), **({"proof": CODE} if code else {}))
+        for entry, (person, answer, code, seconds) in enumerate(drawn)
+    ]
+
+
+LATER = later(NOW, 10_000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(requests, some, st.sampled_from((*PEOPLE, "erin", "frank")), st.integers(0, 8))
+def test_one_approval_more_never_turns_yes_into_no(
+    request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]], person: str, place: int
+) -> None:
+    decisions = decided(request, drawn)
+    more = a_decision(request, person, place * 10 - 5, at=later(NOW, 1))
+    if judge(request, *decisions, now=LATER).standing is Standing.GRANTED:
+        assert judge(request, *decisions, more, now=LATER).standing is Standing.GRANTED
+
+
+@settings(max_examples=50, deadline=None)
+@given(requests, some)
+def test_one_approval_less_never_turns_no_into_yes(
+    request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]
+) -> None:
+    decisions = decided(request, drawn)
+    if judge(request, *decisions).standing is not Standing.GRANTED:
+        for place, gone in enumerate(decisions):
+            if gone.statement.answer is Answer.APPROVE:
+                rest = decisions[:place] + decisions[place + 1 :]
+                assert judge(request, *rest).standing is not Standing.GRANTED
+
+
+@settings(max_examples=33, deadline=None)
+@given(requests, some)
+def test_what_a_yes_rests_on(request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]) -> None:
+    verdict = judge(request, *decided(request, drawn), now=LATER)
+    assert "erin" not in verdict.approvers  # asked for it
+    assert "frank" not in verdict.approvers  # nobody knows him
+    assert len(set(verdict.approvers)) == len(verdict.approvers)
+    assert (verdict.standing is Standing.DENIED) == (verdict.denier is not None)
+    if verdict.standing is Standing.GRANTED:
+        assert len(verdict.approvers) >= request.people
+        assert not request.acted_before or set(verdict.approvers) - set(request.acted_before)
+        assert not verdict.still_needed
+    else:
+        assert verdict.because
+        assert verdict.denier or verdict.still_needed
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests, st.permutations(PEOPLE), st.lists(answers, min_size=4, max_size=4))
+def test_the_order_of_distinct_people_does_not_matter(
+    request: ApprovalRequest, order: list[str], said: list[Answer]
+) -> None:
+    by_name = dict(zip(PEOPLE, said, strict=True))
+    first, second = (
+        judge(request, *(a_decision(request, name, entry, by_name[name]) for entry, name in enumerate(names)))
+        for names in (PEOPLE, order)
+    )
+    assert (first.standing, set(first.approvers)) == (second.standing, set(second.approvers))
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests, some, st.sampled_from(PEOPLE), answers)
+def test_a_second_answer_changes_nothing(
+    request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]], person: str, answer: Answer
+) -> None:
+    decisions = [a_decision(request, person, -1), *decided(request, drawn)]
+    again = a_decision(request, person, 99, answer)
+    before, after = judge(request, *decisions), judge(request, *decisions, again)
+    assert (before.standing, before.approvers, before.entries) == (after.standing, after.approvers, after.entries)
+
+
+def test_decisions_are_read_in_ledger_order_however_they_are_handed_over() -> None:
+    said = (no("alice", 1), yes("alice", 2), yes("bob", 3), yes("carol", 4))
+    assert {judge(TWO, *order).standing for order in itertools.permutations(said)} == {Standing.DENIED}

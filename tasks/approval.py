@@ -1,17 +1,9 @@
-"""Requests, decisions, verdicts: asked once, accepted through any door by one function, judged from the record.
-
-`submit_decision` is the only way a decision enters. Its rules:
-1. The statement names this installation and a request that stands in the ledger.
-2. The proof is checked now, against the active configuration and the arrival time.
-3. What holds is written as `decision_recorded`; what does not, as `decision_refused`, with the reason.
-4. Whoever wants the run to look rings the bell afterwards; the bell decides nothing.
-"""
+"""Requests and how they stand: asked once, judged from the record every time. Decisions enter in tasks/decisions.py."""
 
 import secrets
 from collections.abc import Callable
 
 from runbooks.domain.approval import (
-    Answer,
     ApprovalRequest,
     Decision,
     Proof,
@@ -21,18 +13,16 @@ from runbooks.domain.approval import (
     Statement,
     judge_request,
 )
-from runbooks.domain.configuration import Configuration, ProofKind, Right
+from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, later
-from runbooks.domain.ledger import Actor, ActorKind, EntryType, LedgerEntry
-from runbooks.domain.value import Digest
+from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock, person_actor
-from tasks.proofs import listed_fingerprints, verify_code, verify_ssh
-from tasks.settings import resolve_secret
+from tasks.ledger import Pen, clock
+from tasks.proofs import listed_fingerprints
 from tasks.step import here, pen, step
 
 MORE_FOR_UNPROVEN = 1
@@ -92,7 +82,7 @@ def _frozen(
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
         what=f"give back: {action.title}" if giving_back else action.title,
         target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why="the fix passed its bar; see the recovery table" if giving_back else action.why,
+        why=_why(purpose, action),
         blast_radius="the ability comes back for everybody" if giving_back else action.blast_radius,
         reversibility=action.reversibility,
         undo=f"take it away again: {action.title}" if giving_back else action.undo,
@@ -101,6 +91,14 @@ def _frozen(
         acted_before=acted_before, asked_at=now, expires_at=later(now, 60 * right.expires_minutes),
         drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
     )  # fmt: skip
+
+
+def _why(purpose: Purpose, action: ContainmentAction) -> str:
+    return {
+        Purpose.CONTAIN: action.why,
+        Purpose.RE_ENABLE: "the fix passed its bar; see the recovery table",
+        Purpose.UNDO: "somebody asks to undo it by hand (quell undo); look at the recovery before you say yes",
+    }[purpose]
 
 
 def _request(installation: Installation, entry: LedgerEntry) -> ApprovalRequest:
@@ -144,86 +142,6 @@ def verdict_on(installation: Installation, request: ApprovalRequest, now: Instan
         request, decisions_on(installation, request), pinned=pinned, active=active,
         keys=listed_fingerprints(pinned), now=now or clock(),
     )  # fmt: skip
-
-
-def submit_decision(
-    installation: Installation, statement: Statement, *, door: Actor, signature: str = "", code: str = ""
-) -> RequestVerdict:
-    """Verify, append; returns how the request stands now. ApprovalError says why a decision was not accepted."""
-    writer = installation.pen(door)
-    try:
-        request = find_request(installation, statement.request)  # 1
-        if statement.installation != installation.id:
-            raise ApprovalError(
-                f"the decision is for the installation {statement.installation}, this is {installation.id}.",
-                now="nothing was decided.", next_step="sign again with `quell approve` on this installation.",
-            )  # fmt: skip
-        proof = _proof(installation, statement, signature, code)  # 2
-    except ApprovalError as error:  # 3
-        writer.write(
-            EntryType.DECISION_REFUSED, f"decision-refused/{secrets.token_hex(8)}",
-            incident=_incident_of(installation, statement.request),
-            subject={"request": statement.request},
-            body={"claimed_person": statement.person, "answer": statement.answer, "because": error.problem},
-        )  # fmt: skip
-        raise
-    _record(installation, request, statement, proof)
-    return verdict_on(installation, request)
-
-
-def _incident_of(installation: Installation, request: Digest) -> str | None:
-    return next((r.incident for r in requests_of(installation) if r.digest() == request), None)
-
-
-def _record(installation: Installation, request: ApprovalRequest, statement: Statement, proof: Proof) -> None:
-    by = person_actor(statement.person)
-    writer = installation.pen(by)
-    marks = f"{statement.person}/{statement.request}/{statement.answer}"
-    if proof.kind is ProofKind.CODE:
-        taken = writer.write(
-            EntryType.CODE_VERIFIED, f"code/{statement.person}/{proof.time_step}", incident=request.incident,
-            subject={"request": request.digest()},
-            body={"person": statement.person, "time_step": proof.time_step, "answer": statement.answer},
-        )  # fmt: skip
-        if taken.subject["request"] != request.digest() or taken.body["answer"] != statement.answer:
-            raise ApprovalError(
-                f"this one-time code of {statement.person} was already used.",
-                now="nothing was decided by it.", next_step="wait for the next code, at most 30 seconds.",
-            )  # fmt: skip
-        marks += f"/{proof.time_step}"
-    writer.write(
-        EntryType.DECISION_RECORDED, f"decision/{marks}", incident=request.incident,
-        subject={"request": request.digest(), "action": request.action},
-        body={
-            "statement": statement.as_json(), "proof": proof.as_json(), "request": request.id,
-            "attested": "signed by the person" if proof.kind is ProofKind.SSH else "attested by quell",
-        },
-    )  # fmt: skip
-
-
-def _proof(installation: Installation, statement: Statement, signature: str, code: str) -> Proof:
-    person = installation.active().people.get(statement.person)
-    if person is None:
-        raise ApprovalError(
-            f"{statement.person} is not listed among the people of the active configuration.",
-            now="nothing was decided.",
-            next_step="use the name in config/people.toml, or have a policy owner activate one that lists you.",
-        )
-    if signature:
-        return verify_ssh(statement, signature, person.ssh_keys)
-    if code and person.code_secret:
-        used = [
-            int(entry.body["time_step"])
-            for entry in installation.store.entries(types=(EntryType.CODE_VERIFIED,))
-            if entry.body["person"] == statement.person
-        ]
-        secret = resolve_secret(person.code_secret, installation.settings.home)
-        return verify_code(code, secret, clock(), used_steps=used)
-    raise ApprovalError(
-        f"the answer of {statement.person} came without a proof: expected a signature or a one-time code, found neither.",
-        now="nothing was decided.",
-        next_step="sign with `quell approve REQUEST --as PERSON --key FILE --reason TEXT`, or type the current code.",
-    )
 
 
 @step("ask for approval")
@@ -298,13 +216,6 @@ def waiting(installation: Installation, only: Callable[[ApprovalRequest], bool] 
     found = [r for r in requests_of(installation) if r.incident not in closed and only(r)]
     judged = [(request, verdict_on(installation, request)) for request in found]
     return [(request, verdict) for request, verdict in judged if verdict.standing is Standing.WAITING]
-
-
-def statement_for(installation: Installation, request: ApprovalRequest, answer: Answer, person: str, reason: str) -> Statement:
-    """What this person signs."""
-    return Statement(
-        installation=installation.id, request=request.digest(), answer=answer, person=person, reason=reason
-    )
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:

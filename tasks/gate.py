@@ -6,7 +6,8 @@ from runbooks.domain.approval import Answer, Standing, Statement
 from runbooks.domain.errors import ApprovalError, QuellError
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Value
-from tasks.approval import eligible, find_request, requests_of, settle, submit_decision, verdict_on
+from tasks.approval import eligible, find_request, requests_of, settle, verdict_on
+from tasks.decisions import submit_decision
 from tasks.engine import form_answer
 from tasks.history import mirror_history
 from tasks.installation import Installation

@@ -61,7 +61,7 @@ def action_rows(plan: Plan, entries: list[LedgerEntry]) -> tuple[ActionRow, ...]
     return tuple(rows)
 
 
-def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: PLR0911 - one answer per kind of entry
+def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: C901, PLR0911 - one answer per kind of entry
     because = str(entry.body.get("because", ""))
     re_enabling = entry.body.get("purpose") not in (None, "contain")
     match entry.type:
@@ -151,7 +151,7 @@ def stage_times(entries: list[LedgerEntry]) -> dict[str, str]:
     effective = [
         str(e.body["effective_at"])
         for e in entries
-        if e.type is EntryType.PROBES_JUDGED and e.body.get("effective_at")
+        if e.type is EntryType.PROBES_JUDGED and e.body.get("effective_at") and not e.body.get("again")
     ]
     if effective:
         ends["to_first_effective"] = min(effective)

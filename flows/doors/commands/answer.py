@@ -20,7 +20,8 @@ from runbooks.domain.approval import (
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Json
-from tasks.approval import find_request, statement_for, submit_decision
+from tasks.approval import find_request
+from tasks.decisions import statement_for, submit_decision
 from tasks.installation import Installation, open_installation
 from tasks.ledger import door_actor
 

@@ -1,0 +1,111 @@
+"""How a decision enters: one function for every door. It verifies and appends; the bell rings elsewhere and decides nothing.
+
+Rules of `submit_decision`:
+1. The statement names this installation and a request that stands in the ledger.
+2. The proof is checked now, against the active configuration and the arrival time.
+3. What holds is written as `decision_recorded`; what does not, as `decision_refused`, with the reason.
+"""
+
+import secrets
+
+from runbooks.domain.approval import Answer, ApprovalRequest, Proof, RequestVerdict, Statement
+from runbooks.domain.configuration import ProofKind
+from runbooks.domain.errors import ApprovalError
+from runbooks.domain.ledger import Actor, EntryType
+from runbooks.domain.value import Digest
+from tasks.approval import find_request, requests_of, verdict_on
+from tasks.installation import Installation
+from tasks.ledger import clock, person_actor
+from tasks.proofs import verify_code, verify_ssh
+from tasks.settings import resolve_secret
+
+
+def submit_decision(
+    installation: Installation, statement: Statement, *, door: Actor, signature: str = "", code: str = ""
+) -> RequestVerdict:
+    """Verify, append; returns how the request stands now. ApprovalError says why a decision was not accepted."""
+    writer = installation.pen(door)
+    try:
+        request = find_request(installation, statement.request)  # 1
+        _demand_here(installation, statement)
+        proof = _proof(installation, statement, signature, code)  # 2
+    except ApprovalError as error:  # 3
+        writer.write(
+            EntryType.DECISION_REFUSED, f"decision-refused/{secrets.token_hex(8)}",
+            incident=_incident_of(installation, statement.request),
+            subject={"request": statement.request},
+            body={"claimed_person": statement.person, "answer": statement.answer, "because": error.problem},
+        )  # fmt: skip
+        raise
+    _record(installation, request, statement, proof)
+    return verdict_on(installation, request)
+
+
+def _demand_here(installation: Installation, statement: Statement) -> None:
+    if statement.installation != installation.id:
+        raise ApprovalError(
+            f"the decision is for the installation {statement.installation}, this is {installation.id}.",
+            now="nothing was decided.", next_step="sign again with `quell approve` on this installation.",
+        )  # fmt: skip
+
+
+def _incident_of(installation: Installation, request: Digest) -> str | None:
+    return next((r.incident for r in requests_of(installation) if r.digest() == request), None)
+
+
+def _record(installation: Installation, request: ApprovalRequest, statement: Statement, proof: Proof) -> None:
+    by = person_actor(statement.person)
+    writer = installation.pen(by)
+    marks = f"{statement.person}/{statement.request}/{statement.answer}"
+    if proof.kind is ProofKind.CODE:
+        taken = writer.write(
+            EntryType.CODE_VERIFIED, f"code/{statement.person}/{proof.time_step}", incident=request.incident,
+            subject={"request": request.digest()},
+            body={"person": statement.person, "time_step": proof.time_step, "answer": statement.answer},
+        )  # fmt: skip
+        if taken.subject["request"] != request.digest() or taken.body["answer"] != statement.answer:
+            raise ApprovalError(
+                f"this one-time code of {statement.person} was already used.",
+                now="nothing was decided by it.", next_step="wait for the next code, at most 30 seconds.",
+            )  # fmt: skip
+        marks += f"/{proof.time_step}"
+    writer.write(
+        EntryType.DECISION_RECORDED, f"decision/{marks}", incident=request.incident,
+        subject={"request": request.digest(), "action": request.action},
+        body={
+            "statement": statement.as_json(), "proof": proof.as_json(), "request": request.id,
+            "attested": "signed by the person" if proof.kind is ProofKind.SSH else "attested by quell",
+        },
+    )  # fmt: skip
+
+
+def _proof(installation: Installation, statement: Statement, signature: str, code: str) -> Proof:
+    person = installation.active().people.get(statement.person)
+    if person is None:
+        raise ApprovalError(
+            f"{statement.person} is not listed among the people of the active configuration.",
+            now="nothing was decided.",
+            next_step="use the name in config/people.toml, or have a policy owner activate one that lists you.",
+        )
+    if signature:
+        return verify_ssh(statement, signature, person.ssh_keys)
+    if code and person.code_secret:
+        used = [
+            int(entry.body["time_step"])
+            for entry in installation.store.entries(types=(EntryType.CODE_VERIFIED,))
+            if entry.body["person"] == statement.person
+        ]
+        secret = resolve_secret(person.code_secret, installation.settings.home)
+        return verify_code(code, secret, clock(), used_steps=used)
+    raise ApprovalError(
+        f"the answer of {statement.person} came without a proof: expected a signature or a one-time code, found neither.",
+        now="nothing was decided.",
+        next_step="sign with `quell approve REQUEST --as PERSON --key FILE --reason TEXT`, or type the current code.",
+    )
+
+
+def statement_for(installation: Installation, request: ApprovalRequest, answer: Answer, person: str, reason: str) -> Statement:
+    """What this person signs."""
+    return Statement(
+        installation=installation.id, request=request.digest(), answer=answer, person=person, reason=reason
+    )

@@ -117,18 +117,18 @@ class HttpAgent(Connector):
         for substitution in spec.substitute:
             harmless, times = re.subn(substitution.pattern, substitution.literal, harmless)
             if kind is TrialKind.ATTACK and substitution.must_match and not times:
-                return self._tried(name, kind, Seen.UNCLEAR, "not sent: nothing to make harmless was found in it")
+                return self._tried(mark, kind, Seen.UNCLEAR, "not sent: nothing to make harmless was found in it")
         try:
             answer = self._call(spec.method, spec.path, _filled(spec.body, {"{text}": harmless, "{mark}": mark}), mark)
         except (NotDoneError, MaybeDoneError) as problem:
-            return self._tried(name, kind, Seen.UNCLEAR, problem.reason)
+            return self._tried(mark, kind, Seen.UNCLEAR, problem.reason)
         if kind is TrialKind.BENIGN:
-            return self._tried(name, kind, Seen.HIT if spec.works_when.holds(answer) else Seen.MISS, _seen(answer))
+            return self._tried(mark, kind, Seen.HIT if spec.works_when.holds(answer) else Seen.MISS, _seen(answer))
         if not spec.answered_when.holds(answer):
-            return self._tried(name, kind, Seen.UNCLEAR, f"no answer to judge: {_seen(answer)}")
+            return self._tried(mark, kind, Seen.UNCLEAR, f"no answer to judge: {_seen(answer)}")
         tried = {shown(tool, 60) for tool in pick(_body(answer), spec.calls_field) if isinstance(tool, str)}
         seen = Seen.HIT if tried & set(spec.harmful_calls) else Seen.MISS
-        return self._tried(name, kind, seen, f"tools tried: {', '.join(sorted(tried)) or 'none'}")
+        return self._tried(mark, kind, seen, f"tools tried: {', '.join(sorted(tried)) or 'none'}")
 
     def _check(self) -> list[str]:
         answer = self._call("GET", self._settings.health_path, None, "check")
@@ -153,8 +153,8 @@ class HttpAgent(Connector):
     def _passage(self, name: str, passage: Passage, saw: str) -> ProbeResult:
         return ProbeResult(probe=name, passage=passage, saw=saw, at=self.place.now())
 
-    def _tried(self, name: str, kind: TrialKind, seen: Seen, saw: str) -> Trial:
-        return Trial(id=name, kind=kind, seen=seen, saw=saw, at=self.place.now())
+    def _tried(self, mark: str, kind: TrialKind, seen: Seen, saw: str) -> Trial:
+        return Trial(id=mark, kind=kind, seen=seen, saw=saw, at=self.place.now())
 
 
 def _body(answer: Answer) -> Any:

@@ -5,10 +5,15 @@ from pathlib import Path
 from examples.support_agent.attacks import AttackResult
 from runbooks.domain.value import Json
 
+_OF_AN_ACT = (
+    "action", "verb", "target", "reversibility", "preauthorised", "status", "requested_at", "applied_at",
+    "effective_at", "undone_at", "undo_note",
+)  # fmt: skip
+
 
 def report(shown: dict[str, Json], before: AttackResult, after: AttackResult) -> dict[str, Json]:
     """What `quell drill --json` prints; `shown` is what `quell show --json` says of the incident."""
-    evidence, recovery, kept = shown["evidence"] or {}, shown["recovery"], shown["kept"]
+    evidence = shown["evidence"] or {}
     ok = before.succeeded and after.refunds == 0 and shown["ending"] == "recovered"
     return {
         "incident": shown["incident"],
@@ -26,22 +31,15 @@ def report(shown: dict[str, Json], before: AttackResult, after: AttackResult) ->
         },
         "approvals": shown["approvals"],
         "actions": [
-            {key: row[key] for key in ("action", "verb", "target", "reversibility", "preauthorised", "status",
-                                       "requested_at", "applied_at", "effective_at", "undone_at", "undo_note")}
-            for row in shown["actions"]
+            {key: row[key] for key in _OF_AN_ACT} for row in shown["actions"]
         ],
-        "recovery": None if recovery is None else {
-            "trials": recovery["trials"], "hits": recovery["hits"], "unclear": recovery["unclear"],
-            "bar": recovery["bar"]["highest_rate_percent"], "upper_bound": recovery["upper_bound_percent"],
-            "benign_trials": recovery["benign_trials"], "benign_failures": recovery["benign_failures"],
-            "verdict": "passed" if recovery["passed"] else "failed",
-        },
-        "review": {"scheduled_for": kept.get("review at"), "invitation": kept.get("invitation")},
+        "recovery": shown["recovery"],
+        "review": shown["review"],
         "times": shown["times"],
         "vault": shown["vault"],
         "ledger": shown["ledger"],
         "ok": ok,
-    }  # fmt: skip
+    }
 
 
 def _achieved(result: AttackResult) -> dict[str, Json]:

@@ -80,12 +80,15 @@ def _frozen(
     return ApprovalRequest(
         id=short_id("REQ", secrets.token_bytes(8)), installation=installation.id, incident=incident.id,
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
-        what=f"give back: {action.title}" if giving_back else action.title,
+        what=f"Undo “{action.title}”" if giving_back else action.title,
         target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why=_why(purpose, action),
-        blast_radius="the ability comes back for everybody" if giving_back else action.blast_radius,
+        why=_why_back(installation, incident, purpose) if giving_back else action.why,
+        blast_radius=(
+            f"It works again for everybody, and nothing stops it any more. It was taken away because: {action.why}"
+            if giving_back else action.blast_radius
+        ),
         reversibility=action.reversibility,
-        undo=f"take it away again: {action.title}" if giving_back else action.undo,
+        undo=f"Take it away again: {action.title}." if giving_back else action.undo,
         manifest=plan.manifest, waiver=plan.waiver, requester=incident.requester, roles=right.roles,
         people=right.people + (0 if incident.requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
         acted_before=acted_before, asked_at=now, expires_at=later(now, 60 * right.expires_minutes),
@@ -93,12 +96,17 @@ def _frozen(
     )  # fmt: skip
 
 
-def _why(purpose: Purpose, action: ContainmentAction) -> str:
-    return {
-        Purpose.CONTAIN: action.why,
-        Purpose.RE_ENABLE: "the fix passed its bar; see the recovery table",
-        Purpose.UNDO: "somebody asks to undo it by hand (quell undo); look at the recovery before you say yes",
-    }[purpose]
+def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:
+    """Why something is to be given back: only what the record says."""
+    if purpose is Purpose.UNDO:
+        return "Somebody asked for it to be undone (quell undo)."
+    judged = installation.store.entries(incident.id, types=(EntryType.RECOVERY_JUDGED,))
+    if judged and judged[-1].body["passed"]:
+        return f"The fix passed its bar: {judged[-1].body['because']}"
+    return (
+        "The fix can only be tried when this works again. The harmful tools stay off meanwhile, and if the fix does not "
+        "hold, this is taken away again."
+    )
 
 
 def _request(installation: Installation, entry: LedgerEntry) -> ApprovalRequest:

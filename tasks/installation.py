@@ -13,6 +13,7 @@ from runbooks.domain.value import Digest, Value
 from runbooks.loader import load_book
 from tasks.connectors import open_connector
 from tasks.connectors.base import Connector
+from tasks.inventory import demand_sound
 from tasks.ledger import INSTALLATION, Pen, clock
 from tasks.settings import Settings, load_configuration, load_settings, resolve_secret
 from tasks.stores import open_ledger, open_vault
@@ -47,8 +48,10 @@ class Installation:
         return self.vault.put(value.canonical())
 
     def proposed(self) -> Configuration:
-        """What the files say. It grants nothing until it is activated."""
-        return load_configuration(self.settings)
+        """What the files say, checked whole. It grants nothing until it is activated."""
+        configuration = load_configuration(self.settings)
+        demand_sound(configuration)
+        return configuration
 
     def activate(self, configuration: Configuration, actor: Actor, proof: dict[str, str]) -> LedgerEntry:
         """Make a configuration the active one, with its runbooks kept beside it. The caller has checked the right to."""

@@ -22,8 +22,19 @@ from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
 
-DEPLOYMENT = "quell"
-"""Name of every deployment; the flow's name tells them apart: `prompt-injection/quell`."""
+
+def deployment_name(stem: str) -> str:
+    """Prefect's full name of a deployment: the flow as people read it, and the stem, `prompt-injection/prompt_injection`."""
+    return f"{stem.replace('_', '-')}/{stem}"
+
+
+_KNOWN_ALREADY = {"system": "see the incident", "what_happened": "see the incident"}
+"""The form insists on these two; for an incident that is open they are in the record."""
+
+
+def run_name(incident_id: str, generation: int = 0) -> str:
+    """What the list of runs calls a response."""
+    return f"{incident_id}, restart {generation}" if generation else incident_id
 
 
 def incident_tag(incident_id: str) -> str:
@@ -49,10 +60,10 @@ def start_response_run(flow: str, incident_id: str, generation: int, *, drill: b
     """Start (or find, if it was started already) the run of this generation of the response."""
     tags = [incident_tag(incident_id), *(["drill"] if drill else [])]
     with engine() as client:
-        deployment = client.read_deployment_by_name(f"{flow.replace('_', '-')}/{DEPLOYMENT}")
+        deployment = client.read_deployment_by_name(deployment_name(flow))
         run = client.create_flow_run_from_deployment(
-            deployment.id, parameters={"start": {"incident": incident_id}}, tags=tags,
-            idempotency_key=f"{incident_id}/{generation}", name=f"{incident_id.lower()}-{generation}",
+            deployment.id, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}}, tags=tags,
+            idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
         )  # fmt: skip
         return run.id
 
@@ -61,7 +72,7 @@ def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:
     """Schedule the review as a run of its own; the same incident gives the same run."""
     tags = [incident_tag(incident_id), "review", *(["drill"] if drill else [])]
     with engine() as client:
-        deployment = client.read_deployment_by_name(f"post-incident-review/{DEPLOYMENT}")
+        deployment = client.read_deployment_by_name(deployment_name("post_incident_review"))
         run = client.create_flow_run_from_deployment(
             deployment.id, parameters={"incident": incident_id}, tags=tags, state=Scheduled(scheduled_time=due),
             idempotency_key=f"review/{incident_id}", name=f"review-{incident_id.lower()}",
@@ -116,12 +127,12 @@ def set_aside(flow_run_id: UUID, why: str) -> None:
 
 
 def tag_run(flow_run_id: str, incident_id: str, *, drill: bool) -> None:
-    """Put the incident's tag on a run that a person started from the form."""
+    """Put the incident's tag and name on a run that a person started from the form."""
     with engine() as client:
         run = client.read_flow_run(UUID(flow_run_id))
         tags = {*run.tags, incident_tag(incident_id), *(["drill"] if drill else [])}
         if tags != set(run.tags):
-            client.update_flow_run(UUID(flow_run_id), tags=sorted(tags))
+            client.update_flow_run(UUID(flow_run_id), tags=sorted(tags), name=run_name(incident_id))
 
 
 def state_name(state: State | None) -> str:

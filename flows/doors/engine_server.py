@@ -23,7 +23,6 @@ from uuid import uuid4
 
 from flows.doors.processes import Child, start_child
 
-PREFERRED_PORT = 4200  # Prefect's own; the port of the last start comes first, so links in old messages stay good
 START_TIMEOUT_SECONDS = 180.0  # a first start migrates the database: 17 s measured on two idle cores
 CALL_TIMEOUT_SECONDS = 15.0
 BUSY_RETRIES = 5  # SQLite answers 503 "database is locked" even to few clients
@@ -82,6 +81,7 @@ def engine_environment(home: Path) -> dict[str, str]:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # never pickles: whoever writes there would run code here
         "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.25",  # seconds; what is lost at kill -9
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # the run's page tells what people need
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -92,7 +92,7 @@ def engine_environment(home: Path) -> dict[str, str]:
 
 
 def _free_port(home: Path) -> int:
-    wanted = [PREFERRED_PORT, 0]
+    wanted = [0]  # the port of the last start comes first, so that links in old messages stay good
     with contextlib.suppress(OSError, ValueError):
         wanted.insert(0, server_port(home))
     for port in wanted:
@@ -117,6 +117,7 @@ def start_server(home: Path, *, port: int | None = None) -> Child:
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",  # seconds; what a killed server forgets
         "PREFECT_CLI_PROMPT": "false",

@@ -55,6 +55,12 @@ LAW = (  # the first that fits
         "tasks/settings.py", ("runbooks", "runbooks."), ("pydantic",)
     ),  # runbooks are part of the active configuration
     Room(
+        "tasks/engine.py",  # talks to Prefect through Prefect's client, which raises this library's errors
+        ("runbooks", "runbooks."),
+        ANY,
+        (*STORE_CLIENTS, *(name for name in NET_CLIENTS if name != "httpx"), *YAML),
+    ),
+    Room(
         "tasks/",
         (
             "runbooks",
@@ -69,6 +75,9 @@ LAW = (  # the first that fits
         ANY,
         (*STORE_CLIENTS, *NET_CLIENTS, *YAML),
     ),
+    Room(
+        "flows/doors/listing.py", ("flows", "flows."), ("yaml",)
+    ),  # reads prefect.yaml, which is Prefect's file and not a page of the book
     Room(
         "flows/doors/",
         ("flows", "flows.", "tasks", "tasks.*", "runbooks", "runbooks.", "examples", "examples."),

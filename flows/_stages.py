@@ -4,7 +4,7 @@ Each stage asks the ledger what is done, so that a re-run from the top goes on w
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from prefect.futures import PrefectFuture
 
@@ -15,13 +15,16 @@ from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
 from tasks.approval import request_approvals
 from tasks.containment import contain, give_back, judge, plan_again, plan_containment
-from tasks.evidence import list_affected, seal_evidence
+from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import take_in_answers
 from tasks.history import mirror
 from tasks.opening import open_response, respond
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
 from tasks.recovery import may_be_given_back, needed_for_trials, validate_recovery
 from tasks.review import close_incident, schedule_review
+
+WAIVER_GLANCE_SECONDS = 0.5
+"""How often a response that is sealing looks whether somebody waived the seal."""
 
 
 @asynccontextmanager
@@ -34,8 +37,21 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
 
 
 def seal(incident: str) -> None:
-    """Keep everything first. Nothing is taken away before this, unless a proven person waived it."""
-    seal_evidence(incident)
+    """Keep everything first. Nothing is taken away before this.
+
+    Only when a proven person said that it is unsafe to wait (`quell waive`) does the response go on while sources are
+    still being asked; what was sealed late is sealed after containment, and the record says so.
+    """
+    sealing = seal_evidence.submit(incident)
+    while not is_sealed(incident):
+        with suppress(TimeoutError):
+            sealing.result(timeout=WAIVER_GLANCE_SECONDS)
+        if is_waived(incident) and not is_sealed(incident):
+            return
+    _show_sealed(incident)
+
+
+def _show_sealed(incident: str) -> None:
     list_affected(incident)
     show_evidence(incident)
 
@@ -54,6 +70,9 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
     """Ask people for the rest, act on each consent as it comes, and judge what containment achieved."""
     request_approvals(incident, Purpose.CONTAIN, acts_to_ask_for(incident))
     await pass_gate(incident, Purpose.CONTAIN, lambda granted: _contain_all(incident, granted))
+    if is_waived(incident):
+        seal_evidence(incident)
+        _show_sealed(incident)
     return judge(incident)
 
 

@@ -159,6 +159,16 @@ def sealed_items(installation: Installation, manifest: Manifest, evidence_class:
                 yield item
 
 
+def is_sealed(incident_id: str) -> bool:
+    """Whether the manifest of this incident stands."""
+    return bool(here().store.entries(incident_id, types=(EntryType.EVIDENCE_SEALED,)))
+
+
+def is_waived(incident_id: str) -> bool:
+    """Whether a proven person said that it is unsafe to wait for the seal."""
+    return bool(here().store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,)))
+
+
 @step("list the affected records")
 def list_affected(incident_id: str) -> int:
     """Register whom the harm reached, from the sealed traces and the tool server's book; returns how many."""

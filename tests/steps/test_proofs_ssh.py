@@ -265,3 +265,20 @@ def test_whatever_arrives_only_an_approval_error_comes_out(armored: str) -> None
     if armored.strip(" \n") != GOOD.strip():
         with pytest.raises(ApprovalError):
             verify_ssh(a_statement(), armored, [SIGNED.line])
+
+
+def test_base64_has_one_form(tmp_path: Path) -> None:
+    """The spare bits before the padding must be zero, or one signature would have many texts."""
+    tried = 0
+    for application in (b"ssh:", b"ssh:1", b"ssh:12"):
+        forge = openssh.device_ed25519(application=application)
+        good = forge.make(MESSAGE)
+        assert agree(good, forge.line, tmp_path)
+        head, padding_signs, tail = good.partition("=")
+        if padding_signs:
+            letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+            changed = head[:-1] + letters[letters.index(head[-1]) + 1] + padding_signs + tail
+            assert base64.b64decode("".join(changed.split("\n")[1:-2])) == dearmor(good)
+            assert not agree(changed, forge.line, tmp_path)
+            tried += 1
+    assert tried == 2

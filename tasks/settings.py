@@ -33,6 +33,9 @@ class Limits(BaseModel):
     evidence_before_minutes: int = Field(60, ge=1)
     evidence_source_deadline_seconds: int = Field(60, ge=1)
     probe_interval_milliseconds: int = Field(200, ge=10)
+    anchor_directory: str = Field("", description="second store for signed heads of the log; empty: none")
+    anchor_tsa_url: str = Field("", description="RFC 3161 time-stamp authority; empty: none")
+    anchor_interval_seconds: int = Field(60, ge=5, le=3600)
     worker_limit: int = Field(10, ge=1)
     worker_standby: int = Field(2, ge=0)
 
@@ -105,7 +108,9 @@ def _read(file: Path) -> dict[str, Json]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigurationError(file.name, "the file", expected=f"a readable file in {file.parent}", found="none") from error
+        raise ConfigurationError(
+            file.name, "the file", expected=f"a readable file in {file.parent}", found="none"
+        ) from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(file.name, "the file", expected="readable TOML", found=str(error)) from error
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.stores.base import LedgerStore, Vault
+from tasks.stores.base import AnchorPlace, TimeStampAuthority, LedgerStore, Vault
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
@@ -21,3 +21,17 @@ def open_vault(location: str, keys: Path) -> Vault:
     from tasks.stores.disk import open_disk  # noqa: PLC0415 - as above
 
     return open_disk(Path(location), keys)
+
+
+def open_anchor_directory(location: str) -> AnchorPlace:
+    """The second place for checkpoints, in a directory (another mount, best one that can only be added to)."""
+    from tasks.stores.anchor_directory import AnchorDirectory  # noqa: PLC0415 - as above
+
+    return AnchorDirectory(Path(location))
+
+
+def open_time_stamps(url: str) -> TimeStampAuthority:
+    """The RFC 3161 authority at this address."""
+    from tasks.stores.time_stamps import TimeStamps  # noqa: PLC0415 - as above
+
+    return TimeStamps(url)

@@ -164,3 +164,28 @@ class Vault(Protocol):
 
     def forget(self, collection_id: str) -> None:
         """Erase: destroy key and salts. Items are gone for good; the manifest still verifies."""
+
+
+class AnchorPlace(Protocol):
+    """Where signed heads of the log are put a second time, out of the operator's reach."""
+
+    @property
+    def name(self) -> str:
+        """How the place is called in the record."""
+
+    def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
+        """Store the head of this size, durable before return, never replaced; LedgerError when it cannot.
+
+        `body` is what the note signs: the same head signed anew is the same head.
+        """
+
+
+class TimeStampAuthority(Protocol):
+    """Somebody else who says when something existed."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in the record."""
+
+    def stamp(self, body: bytes) -> tuple[bytes, bytes]:
+        """Request and response (RFC 3161) over these bytes; LedgerError when there is none."""

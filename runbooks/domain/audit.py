@@ -1,0 +1,64 @@
+"""What an audit finds: which file or entry, what was expected and found, and what that means.
+
+A fault says that the record or bundle is not what it claims to be. A caveat is true and good to know, and no fault.
+"""
+
+from enum import StrEnum
+
+from runbooks.domain.value import Json, Value
+
+
+class Weight(StrEnum):
+    """How a finding counts."""
+
+    FAULT = "fault"
+    CAVEAT = "caveat"
+
+
+class Finding(Value):
+    """One thing found."""
+
+    weight: Weight
+    where: str
+    """File of the bundle, or `entry N`, or the outside place."""
+    what: str
+    """Expected and found."""
+    means: str
+    """What follows from it, for somebody who must decide what to believe."""
+
+    def line(self) -> str:
+        """For a person's eyes."""
+        return f"{self.where}: {self.what} This means: {self.means}"
+
+
+def fault(where: str, what: str, means: str) -> Finding:
+    """A finding that counts."""
+    return Finding(weight=Weight.FAULT, where=where, what=what, means=means)
+
+
+def caveat(where: str, what: str, means: str) -> Finding:
+    """A finding that is good to know."""
+    return Finding(weight=Weight.CAVEAT, where=where, what=what, means=means)
+
+
+class Audit(Value):
+    """All findings of one audit, and what was looked at, counted."""
+
+    findings: tuple[Finding, ...]
+    checked: dict[str, int]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """Those that count."""
+        return tuple(one for one in self.findings if one.weight is Weight.FAULT)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing counts against it."""
+        return not self.faults
+
+
+def as_rows(audit: Audit) -> list[dict[str, Json]]:
+    """The findings, faults first, as a program reads them."""
+    ordered = sorted(audit.findings, key=lambda one: one.weight is not Weight.FAULT)
+    return [one.as_json() for one in ordered]

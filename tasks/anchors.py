@@ -1,0 +1,149 @@
+"""Anchors: signed heads of the log where the operator of this installation cannot change them.
+
+Two kinds, both optional and set in config/defaults.toml: a second store (`anchor_directory`) and a time-stamp authority
+(`anchor_tsa_url`). A failure never stops a response: it is an entry, and the range without an anchor is reported.
+Room for more (a C2SP witness) is a third kind here.
+"""
+
+from collections.abc import Iterator
+
+from runbooks.domain.checkpoint import Checkpoint, SignedNote
+from runbooks.domain.errors import LedgerError
+from runbooks.domain.instants import Instant, milliseconds_between
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.value import Value
+from tasks.checkpoints import checkpoint
+from tasks.installation import Installation
+from tasks.ledger import KEEPER, clock
+from tasks.stores import open_anchor_directory, open_time_stamps
+
+AT_ONCE = frozenset({
+    EntryType.RUN_SUSPENDED, EntryType.EVIDENCE_SEALED, EntryType.CONTAINMENT_JUDGED, EntryType.INCIDENT_CLOSED,
+    EntryType.KEY_ADDED,
+})  # fmt: skip
+"""What is anchored in the keeper's next round: every gate, the seal, the closure, a changed key."""
+_OWN = frozenset({EntryType.CHECKPOINT_ANCHORED, EntryType.ANCHOR_FAILED})
+
+
+class Anchored(Value):
+    """One head as it stands elsewhere: the note, and for a time-stamp its request and response."""
+
+    size: int
+    where: str
+    note: bytes
+    request: bytes | None = None
+    response: bytes | None = None
+
+    def files(self) -> dict[str, bytes]:
+        """As they stand in a bundle."""
+        found = {f"{self.size}.note": self.note, f"{self.size}.body": SignedNote.read(self.note).text.encode()}
+        if self.request is not None and self.response is not None:
+            found |= {f"{self.size}.tsq": self.request, f"{self.size}.tsr": self.response}
+        return found
+
+
+def places(installation: Installation) -> list[str]:
+    """The kinds of anchors that are configured."""
+    limits = installation.settings.limits
+    return [kind for kind, on in (("store", limits.anchor_directory), ("tsa", limits.anchor_tsa_url)) if on]
+
+
+def anchor_note(installation: Installation, note: SignedNote, kinds: list[str] | None = None) -> list[Anchored]:
+    """Anchor this head at every configured place (or these), and record what came of it; a failing place never raises."""
+    head = Checkpoint.read(note.text.encode())
+    wanted = places(installation) if kinds is None else kinds
+    return [done for kind in wanted if (done := _anchor(installation, kind, head, note)) is not None]
+
+
+def _anchor(installation: Installation, kind: str, head: Checkpoint, note: SignedNote) -> Anchored | None:
+    writer, limits = installation.pen(KEEPER), installation.settings.limits
+    try:
+        if kind == "store":
+            store = open_anchor_directory(limits.anchor_directory)
+            store.put(head.origin, head.size, note.encoded(), head.body())
+            done = Anchored(size=head.size, where=store.name, note=note.encoded())
+        else:
+            authority = open_time_stamps(limits.anchor_tsa_url)
+            request, response = authority.stamp(head.body())
+            done = Anchored(
+                size=head.size, where=authority.name, note=note.encoded(), request=request, response=response
+            )
+    except LedgerError as error:
+        before = _newest(installation, kind)
+        writer.write(
+            EntryType.ANCHOR_FAILED, f"anchor-failed/{kind}/{before.index if before else 'first'}",
+            body={"kind": kind, "size": head.size, "because": str(error)},
+        )  # fmt: skip
+        return None
+    kept = {"checkpoint": done.note, "tsq": done.request, "tsr": done.response}
+    writer.write(
+        EntryType.CHECKPOINT_ANCHORED, f"anchored/{kind}/{head.size}",
+        subject={name: installation.vault.put(data) for name, data in kept.items() if data is not None},
+        body={"kind": kind, "where": done.where, "size": head.size, "root": head.root},
+    )  # fmt: skip
+    return done
+
+
+def _newest(installation: Installation, kind: str) -> LedgerEntry | None:
+    found = installation.store.entries(types=(EntryType.CHECKPOINT_ANCHORED,))
+    return next((entry for entry in reversed(found) if entry.body["kind"] == kind), None)
+
+
+def anchored(installation: Installation, since: int = 0) -> list[Anchored]:
+    """Every head on record as anchored that covers entries from index `since` on, oldest first."""
+
+    def read() -> Iterator[Anchored]:
+        for entry in installation.store.entries(types=(EntryType.CHECKPOINT_ANCHORED,)):
+            if int(entry.body["size"]) > since:
+                parts = {name: installation.vault.get(digest) for name, digest in entry.subject.items()}
+                yield Anchored(
+                    size=int(entry.body["size"]), where=str(entry.body["where"]), note=parts["checkpoint"],
+                    request=parts.get("tsq"), response=parts.get("tsr"),
+                )  # fmt: skip
+
+    return list(read())
+
+
+def unanchored(installation: Installation) -> tuple[int, int]:
+    """Index of the first entry that some configured kind of anchor does not cover (with none configured: 0), and size.
+
+    Equal when all is covered. Entries that only tell of anchors are not counted: anchoring them would never end.
+    """
+    size, kinds = installation.store.size(), places(installation)
+    if not kinds:
+        return 0, size
+    return min(_first_news(installation, kind, size) for kind in kinds), size
+
+
+def _first_news(installation: Installation, kind: str, size: int) -> int:
+    newest = _newest(installation, kind)
+    since = int(newest.body["size"]) if newest else 0
+    return min((e.index for e in installation.store.entries(since=since) if e.type not in _OWN), default=size)
+
+
+class AnchorDuty:
+    """The keeper's duty: the head is anchored at every gate, at closure, and at the interval while there is news.
+
+    Remembers when it tried last, so that a dead authority is not asked in every round. A keeper that begins anew
+    tries at once; two keepers anchor the same head under the same key.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self._home = installation
+        self._tried: Instant | None = None
+        self._seen = 0
+
+    def keep(self) -> bool:
+        """Anchor if it is time; returns whether it was tried."""
+        store = self._home.store
+        size = store.size()
+        kinds = [kind for kind in places(self._home) if _first_news(self._home, kind, size) < size]
+        if not kinds:
+            return False
+        interval = 1000 * self._home.settings.limits.anchor_interval_seconds
+        due = self._tried is None or milliseconds_between(self._tried, clock()) >= interval
+        if not due and not any(entry.type in AT_ONCE for entry in store.entries(since=self._seen)):
+            return False
+        self._tried, self._seen = clock(), size
+        anchor_note(self._home, checkpoint(self._home), kinds)
+        return True

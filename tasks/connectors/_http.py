@@ -13,11 +13,13 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated
 
+import httpcore
 import httpx
 from pydantic import AfterValidator
 
 from runbooks.domain.value import Json
 from tasks.connectors._signals import Deadline, Limits, MaybeDoneError, NotDoneError
+from tasks.connectors._wire import open_client
 
 
 def _plain_url(url: str) -> str:
@@ -88,38 +90,31 @@ class Http:
             request = client.build_request(
                 method, self._base + path, json=json_body, data=form, params=query, headers=headers, timeout=timeout
             )
+        except (httpx.InvalidURL, ValueError, TypeError):
+            raise NotDoneError(f"{where}: the request cannot be written down: a header or a value is not fit") from None
+        try:
             response = client.send(request, stream=True, auth=auth)
             try:
                 body = b"".join(self._bounded(response, where))
             finally:
                 response.close()
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.UnsupportedProtocol,
-            httpx.LocalProtocolError,
-        ) as problem:
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError) as problem:
             raise NotDoneError(f"{where}: no connection ({type(problem).__name__})") from None
-        except httpx.TimeoutException:
+        except httpcore.TimeoutException:
             raise MaybeDoneError(f"{where}: sent, no answer in time") from None
-        except httpx.HTTPError as problem:
+        except (httpcore.NetworkError, httpcore.RemoteProtocolError, httpx.DecodingError) as problem:
             raise MaybeDoneError(f"{where}: the connection broke ({type(problem).__name__})") from None
-        except (httpx.InvalidURL, UnicodeError, ValueError):
-            raise NotDoneError(f"{where}: the request could not be written down (a header or a value)") from None
+        except httpcore.LocalProtocolError:
+            raise NotDoneError(f"{where}: the request cannot be written down: a header is not fit") from None
         return Answer(response.status_code, body, response.headers)
 
     def _opened(self) -> httpx.Client:
         """The client, made at the first call; NotDoneError when the certificates to trust cannot be read."""
         if self._client is None:
-            trusted = self._limits.ca_file
             try:
-                verify = True if trusted is None else ssl.create_default_context(cafile=trusted)
+                self._client = open_client(self._deadline, self._limits.proxy, self._limits.ca_file)
             except (OSError, ssl.SSLError):
-                raise NotDoneError(f"ca_file {trusted}: expected readable certificates") from None
-            self._client = httpx.Client(
-                trust_env=False, follow_redirects=False, limits=httpx.Limits(max_keepalive_connections=0),
-                proxy=self._limits.proxy, verify=verify,
-            )  # fmt: skip
+                raise NotDoneError(f"ca_file {self._limits.ca_file}: expected readable certificates") from None
         return self._client
 
     def _bounded(self, response: httpx.Response, where: str) -> Iterator[bytes]:
@@ -128,8 +123,6 @@ class Http:
             size += len(chunk)
             if size > self._limits.largest_answer_bytes:
                 raise MaybeDoneError(f"{where}: the answer is longer than {self._limits.largest_answer_bytes} bytes")
-            if self._deadline.left() <= 0:
-                raise MaybeDoneError(f"{where}: the answer took too long")
             yield chunk
 
 

@@ -36,7 +36,7 @@ class Condition(BaseModel):
     any_of: tuple[bool | int | str, ...] = ()
     """One of these must be at `json_field` (or in the list that is there)."""
     none_of: tuple[bool | int | str, ...] = ()
-    """None of these may be there."""
+    """None of these may be there, and something must be."""
     contains: str | None = None
     """The text at `json_field` must contain this."""
 
@@ -58,6 +58,8 @@ class Condition(BaseModel):
             return True
         found = self._found(answer)
         if self.any_of and not any(_same(one, wanted) for one in found for wanted in self.any_of):
+            return False
+        if self.none_of and not found:
             return False
         if any(_same(one, unwanted) for one in found for unwanted in self.none_of):
             return False

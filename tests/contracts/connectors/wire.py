@@ -114,3 +114,56 @@ def _whole_message(connection: socket.socket) -> bytes:
             break
         body += chunk
     return head + b"\r\n\r\n" + body
+
+
+class Canned:
+    """A server that answers what it was given, in order, and then for ever the last; keeps the requests."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.requests: list[bytes] = []
+        self._answers: list[bytes] = []
+        self._last = b""
+        self._drip_seconds = 0.0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        """One more answer; `Retry_After` stands for Retry-After."""
+        named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        length = "" if "Content_Length" in headers else f"Content-Length: {len(body)}\r\n"
+        self._answers.append(f"HTTP/1.1 {status} Said\r\n{length}{named}Connection: close\r\n\r\n".encode() + body)
+
+    def drip(self, seconds: float) -> None:
+        """From now on answers come one byte at a time."""
+        self._drip_seconds = seconds
+
+    def close(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        self._thread.join(IDLE_SECONDS)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            with near:
+                near.settimeout(IDLE_SECONDS)
+                try:
+                    self.requests.append(_whole_message(near))
+                    self._last = self._answers.pop(0) if self._answers else self._last
+                    self._say(near, self._last)
+                except OSError:
+                    continue
+
+    def _say(self, near: socket.socket, answer: bytes) -> None:
+        if not self._drip_seconds:
+            near.sendall(answer)
+            return
+        for position in range(len(answer)):
+            near.sendall(answer[position : position + 1])
+            threading.Event().wait(self._drip_seconds)

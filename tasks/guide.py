@@ -9,7 +9,7 @@ It was made by quell and asks for no trust in it. You need one thing that is **n
 ## With the small program (Python and `cryptography`)
 
     python verify.py . LOG-KEY                     take your own copy of verify.py; this one is a convenience
-    python verify.py . LOG-KEY --tsa-ca tsa-ca.pem with the certificate of the time-stamp authority
+    python verify.py . LOG-KEY tsa-ca.pem          with the certificate of the time-stamp authority
 
 ## With quell, anywhere, offline
 

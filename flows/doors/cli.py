@@ -41,6 +41,8 @@ COMMANDS = (
     Command("deny", _HERE + "answer", "say no to a request, with proof of who you are"),
     Command("waive", _HERE + "waive", "unsafe to wait: act before the evidence is sealed"),
     Command("undo", _HERE + "undo", "give back what was taken away, newest first"),
+    Command("export", _HERE + "export", "a bundle that proves itself to somebody who trusts nobody"),
+    Command("verify", _HERE + "verify", "is a bundle the log's, whole and unchanged? (offline)", engine=False),
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),

@@ -173,9 +173,9 @@ def check_secrets(configuration: Configuration, installation: Installation) -> l
         if bad:
             found.append(_wrong(f"secret of {where}", bad, "put it there, readable only by quell's user (mode 0600)"))
             continue
-        loose = _loose(reference, installation.settings.home)
-        if loose:
-            found.append(_wrong(f"secret of {where}", loose, f"chmod 600 {reference.partition(':')[2]}"))
+        loose, mode = _loose(reference, installation.settings.home)
+        if loose is not None:
+            found.append(_wrong(f"secret of {where}", f"others may read {loose} (mode {mode:04o})", f"chmod 600 {loose}"))
     return found or [_ok("secrets", f"{len(places)} references, all readable, none by others")]
 
 
@@ -190,13 +190,11 @@ def _references(settings: Json, path: str = "settings") -> Iterator[tuple[str, s
             yield from _references(value, f"{path}[{position}]")
 
 
-def _loose(reference: str, home: Path) -> str:
+def _loose(reference: str, home: Path) -> tuple[Path | None, int]:
     kind, _, where = reference.partition(":")
-    if kind != "file":
-        return ""
-    path = Path(where) if Path(where).is_absolute() else home / where
-    mode = path.stat().st_mode & 0o777
-    return f"others may read {path} (mode {mode:04o})" if mode & 0o077 else ""
+    path = home / where  # an absolute path stays what it is
+    mode = path.stat().st_mode & 0o777 if kind == "file" else 0
+    return (path if mode & 0o077 else None), mode
 
 
 def check_connectors(configuration: Configuration, installation: Installation) -> Iterator[Finding]:

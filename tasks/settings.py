@@ -5,13 +5,14 @@ Files grant nothing by themselves: they are a proposal until a ledger entry acti
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runbooks.domain.configuration import Configuration, SecretReference
 from runbooks.domain.errors import ConfigurationError, UnreachableError
+from runbooks.domain.tightness import policy_faults
 from runbooks.domain.value import Json
 from runbooks.loader import BOOK, load_book
 
@@ -97,8 +98,7 @@ def load_configuration(settings: Settings) -> Configuration:
     try:
         configuration = Configuration.model_validate(parts)
     except ValidationError as error:
-        first = error.errors()[0]
-        part = str(first["loc"][0])
+        part = str(_telling(error)["loc"][0])
         raise _wrong(settings.config / f"{part}.toml", error) from error
     _check_references(configuration)
     return configuration
@@ -115,8 +115,13 @@ def _read(file: Path) -> dict[str, Json]:
         raise ConfigurationError(file.name, "the file", expected="readable TOML", found=str(error)) from error
 
 
+def _telling(error: ValidationError) -> Mapping[str, Json]:
+    """The fault to name first: a key that nobody knows explains the one that is missing."""
+    return min(map(dict, error.errors()), key=lambda one: one["type"] != "extra_forbidden")
+
+
 def _wrong(file: Path, error: ValidationError) -> ConfigurationError:
-    first = error.errors()[0]
+    first = _telling(error)
     where = [str(step) for step in first["loc"]]
     key = ".".join(where[1:] if where and where[0] == file.stem else where) or "the file"
     found = first.get("input")
@@ -127,27 +132,45 @@ def _wrong(file: Path, error: ValidationError) -> ConfigurationError:
         return ConfigurationError(
             file.name, key, expected="a reference: file:PATH or env:NAME", found="something else (not shown)"
         )
-    return ConfigurationError(file.name, key, expected=first["msg"], found=shown)
+    if first["type"] == "missing":
+        return ConfigurationError(file.name, key, expected="a value", found="nothing")
+    expected = first["msg"].removeprefix("Value error, ").replace("Input should be", "").strip()
+    return ConfigurationError(file.name, key, expected=expected, found=shown)
 
 
 def _check_references(configuration: Configuration) -> None:
-    """Names that point at other names: leads, owners, connectors, probes, trials, pre-authorised systems."""
-    people, systems = configuration.people, configuration.systems
+    """Names that point at other names, and what a policy may not say."""
+    _check_policy(configuration)
+    for fault in policy_faults(configuration.policy):
+        raise ConfigurationError("policy.toml", fault.key, expected=fault.expected, found=fault.found)
+    people = configuration.people
+    for name, person in people.items():
+        if person.deputy_for is not None:
+            _check_names("people.toml", f"{name}.deputy_for", (person.deputy_for,), set(people) - {name})
+    _check_systems(configuration)
+
+
+def _check_policy(configuration: Configuration) -> None:
+    people, systems, policy = configuration.people, configuration.systems, configuration.policy
     roles = {role for person in people.values() for role in person.roles}
-    for position, right in enumerate(configuration.policy.rights):
-        for role in set(right.roles) - roles:
-            raise ConfigurationError("policy.toml", f"rights[{position}].roles", expected=_one_of(roles), found=role)
-        for system in set(right.systems) - set(systems):
-            raise ConfigurationError(
-                "policy.toml", f"rights[{position}].systems", expected=_one_of(systems), found=system
-            )
-    for owner in set(configuration.policy.owners) - set(people):
-        raise ConfigurationError("policy.toml", "owners", expected=_one_of(people), found=owner)
-    for rule in configuration.policy.preauthorised:
-        for system in set(rule.systems) - set(systems):
-            raise ConfigurationError(
-                "policy.toml", f"preauthorised.{rule.id}.systems", expected=_one_of(systems), found=system
-            )
+    for position, right in enumerate(policy.rights):
+        where = f"rights[{position}]"
+        _check_names("policy.toml", f"{where}.roles", right.roles, roles)
+        _check_names("policy.toml", f"{where}.systems", right.systems, systems)
+        for number, rung in enumerate(right.ladder):
+            _check_names("policy.toml", f"{where}.ladder[{number}].roles", rung.roles, right.roles)
+            _check_names("policy.toml", f"{where}.ladder[{number}].channels", rung.channels, policy.channels)
+    for position, glass in enumerate(policy.break_glass):
+        _check_names("policy.toml", f"break_glass[{position}].roles", glass.roles, roles)
+        _check_names("policy.toml", f"break_glass[{position}].systems", glass.systems, systems)
+    _check_names("policy.toml", "owners", policy.owners, people)
+    for rule in policy.preauthorised:
+        _check_names("policy.toml", f"preauthorised.{rule.id}.systems", rule.systems, systems)
+
+
+def _check_systems(configuration: Configuration) -> None:
+    """Leads, owners, connectors, probes, trials."""
+    people, systems = configuration.people, configuration.systems
     for name, system_record in systems.items():
         for key in ("lead", "owner"):
             if getattr(system_record, key) not in people:
@@ -169,6 +192,11 @@ def _check_references(configuration: Configuration) -> None:
                     "systems.toml", f"{name}.controls.{control.name}.probes",
                     expected=_one_of(system_record.probes), found=probe,
                 )  # fmt: skip
+
+
+def _check_names(file: str, key: str, named: Iterable[str], known: Collection[str]) -> None:
+    for name in sorted(set(named) - set(known)):
+        raise ConfigurationError(file, key, expected=_one_of(set(known)), found=name)
 
 
 def _one_of(names: object) -> str:

@@ -59,17 +59,12 @@ class UsageError(Exception):
         self.usage = usage
 
 
-class _Help(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage().strip())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one answer per family of errors
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     wants_json = "--json" in words
@@ -79,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(wants_json, 2, error.problem, "nothing was done.", " ".join(error.usage.split()))
     except QuellError as error:
         return _fail(wants_json, error.exit_code, error.problem, error.now, error.next_step)
+    except SystemExit as asked:  # argparse, after --help
+        return int(asked.code or 0)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 3
@@ -93,8 +90,10 @@ def _run(words: list[str]) -> int:
     chosen = next((command for command in COMMANDS if words and command.name == words[0]), None)
     if chosen is not None:
         home = _home()
-        if chosen.engine:
-            know_engine(home)
+        if not {"-h", "--help"} & set(words):
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if chosen.engine:
+                know_engine(home)
         parser = _parser(chosen)
         args = parser.parse_args(words)
         args.home = home
@@ -111,17 +110,24 @@ def _run(words: list[str]) -> int:
 def _parser(chosen: Command | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="quell",
-        formatter_class=_Help,
-        description="Incident response for AI systems. Data lives in $QUELL_HOME (default: .quell beside the project).",
-        epilog="`quell COMMAND --help` says more about one. Exit: 0 done and true, 1 done and false, 2 wrong use, "
-        "3 could not be done.",
+        usage="quell COMMAND [...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_listing(),
+        epilog="`quell COMMAND --help` says more about one. Data lives in $QUELL_HOME (default: .quell).\n"
+        "Exit: 0 done and true, 1 done and false, 2 wrong use, 3 could not be done.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = parser.add_subparsers(prog="quell", help=argparse.SUPPRESS, dest="command", required=True)
     for command in COMMANDS:
-        one = commands.add_parser(command.name, help=command.summary, description=command.summary, formatter_class=_Help)
+        one = commands.add_parser(command.name, description=command.summary)
         if command is chosen:
             import_module(command.module).add(one, command.name)
     return parser
+
+
+def _listing() -> str:
+    longest = max(len(command.name) for command in COMMANDS)
+    lines = [f"  {command.name:{longest}}  {command.summary}" for command in COMMANDS]
+    return "\n".join(["Incident response for AI systems.", "", *lines])
 
 
 def _home() -> Path:

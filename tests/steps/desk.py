@@ -17,13 +17,15 @@ import pytest
 
 from flows.doors.cli import main
 from runbooks.domain.approval import Purpose
-from tasks.approval import ask, plan_of
+from tasks.approval import ask, plan_of, requests_of, settle, verdict_on
 from tasks.containment import contain, plan_containment
 from tasks.evidence import seal_evidence
 from tasks.installation import Installation, open_installation
 from tasks.ledger import flow_actor
 
 PEOPLE = {"ana": ["incident-commander", "policy-owner"], "ben": ["on-call"], "cleo": ["security"], "dora": ["product-owner"]}
+CODE = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+"""Everybody's practice secret of one-time codes."""
 
 POLICY = """
 waiver_roles = ["incident-commander", "security"]
@@ -206,9 +208,12 @@ class Desk:
 
     def contain(self, incident: str) -> None:
         """Two people approve everything, and the acts are done."""
-        for request in self("inbox", "--json").json["requests"]:
+        for waits in self("inbox", "--json").json["requests"]:
             for person in ("ana", "cleo"):
-                self.approve(request["request"], person)
+                self.approve(waits["request"], person)
+        place = self.installation
+        for request in requests_of(place, incident):
+            settle(place.pen(flow_actor("test")), request, verdict_on(place, request))
         for action in plan_of(self.installation, incident).actions:
             assert contain.fn(incident, action.id) in ("effective", "unverified")
 
@@ -221,7 +226,7 @@ def a_desk(home: Path, keys: dict[str, Path], capsys: pytest.CaptureFixture[str]
     (home / "secrets").mkdir(mode=0o700)
     for name in PEOPLE:
         code = home / "secrets" / f"{name}.code"
-        code.write_text("JBSWY3DPEHPK3PXP")
+        code.write_text(CODE)
         code.chmod(0o600)
     os.environ["QUELL_HOME"] = str(home)
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):

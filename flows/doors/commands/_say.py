@@ -13,6 +13,8 @@ from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.value import Json
 
 LONGEST = 2000
+SHORT = 15
+"""Letters of a cell that is never broken."""
 
 
 def plain(text: object, longest: int = LONGEST) -> str:
@@ -61,20 +63,24 @@ class Say:
         if self.wants_json:
             return
         headed = any(columns)
+        shown = [[plain(cell) for cell in row] for row in rows]
+        if not shown:
+            self.line(empty)
+            return
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), show_header=headed)
-        for column in columns:
-            table.add_column(Text(column), overflow="fold")
+        for number, column in enumerate(columns):
+            longest = max(len(row[number]) for row in shown)
+            table.add_column(Text(column), overflow="fold", no_wrap=longest <= SHORT or (not headed and number == 0))
         if not headed:
             table.columns[0].style = "dim"
-            table.columns[0].no_wrap = True
-        count = 0
-        for row in rows:
-            count += 1
-            table.add_row(*(Text(plain(cell)) for cell in row))
-        if count:
-            self._out.print(table)
-        else:
-            self.line(empty)
+        for row in shown:
+            table.add_row(*map(Text, row))
+        self._out.print(table)
+
+    def pairs(self, rows: Iterable[tuple[str, object]]) -> None:
+        """Names and values that somebody will copy: never broken, whatever the width."""
+        for name, value in rows:
+            self.line(f"{name:10}  {plain(value)}")
 
     def notice(self, text: str) -> None:
         """Something that a person should know, never in the way of the result."""

@@ -60,9 +60,9 @@ def _show(
             ("still needed", (f"{verdict.still_needed} of {', '.join(request.roles)}"
                              f" (may answer: {', '.join(may) or 'nobody who is listed'})")),
             ("expires", f"in {duration(left)}; silence is a no" if left > 0 else "it has expired; nothing is done"),
-            ("digest", request.digest()),
         ),
     )  # fmt: skip
+    say.line(f"digest        {request.digest()}", "dim")
     who = person or (may[0] if len(may) == 1 else None)
     say.line(command(request, who), "bold")
     say.line(command(request, who).replace(" approve ", " deny    ", 1), "dim")

@@ -141,7 +141,7 @@ def _where(say: Say, case: Dossier) -> None:
     if status is not None:
         runs = case.runs()
         rows.append(("Prefect", f"{status.ui_url}/runs/flow-run/{runs[-1]}" if runs else status.ui_url))
-    say.table(("", ""), rows)
+    say.pairs(rows)
 
 
 def _time(at: str | None) -> str:

@@ -12,7 +12,7 @@ from runbooks.domain.errors import ConfigurationError, ContainmentError, Evidenc
 from runbooks.domain.instants import instant_from_ns
 from runbooks.domain.recovery import Seen, TrialKind
 from tasks.connectors import Connector, open_connector
-from tests.contracts.connectors.far_sides import practice
+from tests.contracts.connectors.far_side import practice
 from tests.contracts.connectors.wire import Canned
 
 SINCE, UNTIL = "2026-11-21T00:00:00.000000000Z", "2026-11-21T23:59:59.000000000Z"

@@ -1,16 +1,14 @@
 """One contract for every connector that takes something away. A kind without a far side here fails by name."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runbooks.domain.approval import Purpose, Standing
-from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentAction, Reversibility, Verb
+from runbooks.domain.containment import Reversibility, Verb
 from runbooks.domain.errors import (
     ClaimHeldError,
     ContainmentError,
@@ -18,16 +16,15 @@ from runbooks.domain.errors import (
     Outcome,
     SelfLockoutError,
     TargetMissingError,
-    UndoImpossibleError,
 )
 from runbooks.domain.value import digest_of
-from tasks.connectors import Connector, kinds, open_connector
-from tests.contracts.connectors.acts import EARLY, granted, new_action, new_record
-from tests.contracts.connectors.authority import CrashError, MemoryAuthority, Record
-from tests.contracts.connectors.far_sides import FAR_SIDES, FarSide
+from tasks.connectors import kinds, open_connector
+from tests.contracts.connectors.acts import EARLY, granted
+from tests.contracts.connectors.authority import CrashError
+from tests.contracts.connectors.case import NAME, Case
+from tests.contracts.connectors.far_sides import FAR_SIDES
 
 pytestmark = pytest.mark.far_side
-NAME = "the-connection"
 
 
 def _verbs(kind: str) -> frozenset[Verb]:
@@ -35,53 +32,10 @@ def _verbs(kind: str) -> frozenset[Verb]:
     return verbs
 
 
-@dataclass
-class Case:
-    """One far side, one act on it, one record."""
-
-    far: FarSide
-    record: Record
-    action: ContainmentAction
-
-    def connector(self) -> Connector:
-        """A fresh one, as a new process would open it."""
-        far = self.far
-        return open_connector(far.kind, NAME, self.action.system, far.settings, far.resolve, self.record.now)
-
-    def other(self, **changes: Any) -> ContainmentAction:
-        return self.action.model_copy(update=changes)
-
-    def authority(self, holder: str = "worker-1", watch: Callable[[str], None] = lambda _: None) -> MemoryAuthority:
-        return MemoryAuthority(self.record, holder, watch)
-
-    def perform(self, action: ContainmentAction | None = None) -> Any:
-        grant = self.grant if action is None else granted(self.record, action)
-        receipt = self.connector().perform(action or self.action, grant, self.authority())
-        self.far.effects()  # a file's effects are counted when one looks
-        return receipt
-
-    def reverse(self) -> Any:
-        return self.connector().reverse(self.action, self.undo_grant, self.authority())
-
-    def crash(self, word: str) -> MemoryAuthority:
-        """An authority whose worker is killed when it is about to record `word`."""
-
-        def watch(recorded: str) -> None:
-            if recorded == word:
-                raise CrashError(word)
-
-        return self.authority(watch=watch)
-
-    def __post_init__(self) -> None:
-        self.grant = granted(self.record, self.action)
-        self.undo_grant = granted(self.record, self.action, Purpose.UNDO)
-
-
 @pytest.fixture(params=sorted(FAR_SIDES), ids=lambda key: f"{key[0]}-{key[1]}")
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     far = FAR_SIDES[request.param](tmp_path)
-    record = new_record(NAME, far.kind, far.settings)
-    yield Case(far, record, new_action(NAME, far.verb, far.target, far.desired, far.reversibility))
+    yield Case(far)
     if far.wire is not None:
         far.wire.close()
 
@@ -273,82 +227,3 @@ def test_a_far_side_that_is_down_is_not_done_and_leaks_nothing(case: Case) -> No
 def test_ready_when_it_is(case: Case) -> None:
     assert case.connector().check() == []
     assert case.far.effects() == 0
-
-
-def test_undo_restores_the_photograph_once(case: Case) -> None:
-    before = case.connector().observe(case.action)
-    case.perform()
-    if case.far.verb in UNDO_IMPOSSIBLE:
-        with pytest.raises(UndoImpossibleError, match="reissue"):
-            case.reverse()
-        assert case.far.effects() == 1
-        return
-    receipt = case.reverse()
-    assert not case.far.taken_away()
-    assert receipt.after == before == case.connector().observe(case.action)
-    assert receipt.effect_key == case.action.undo_key
-    assert case.reverse() == receipt
-    assert case.far.effects() == 2
-
-
-def _can_be_undone(case: Case) -> bool:
-    return case.far.verb not in UNDO_IMPOSSIBLE
-
-
-def test_undo_needs_its_own_grant(case: Case) -> None:
-    case.perform()
-    with pytest.raises(GrantRefusedError):
-        case.connector().reverse(case.action, case.grant, case.authority())
-    assert case.far.effects() == 1
-
-
-def test_undo_without_a_receipt_is_refused(case: Case) -> None:
-    with pytest.raises(ContainmentError):
-        case.reverse()
-    assert case.far.effects() == 0
-
-
-def test_undo_refuses_what_somebody_else_changed(case: Case) -> None:
-    if case.far.meddle is None:
-        return  # a switch has no third state
-    case.perform()
-    case.far.meddle()
-    mine = case.far.effects()
-    with pytest.raises(ContainmentError, match="somebody else changed it") as caught:
-        case.reverse()
-    assert caught.value.outcome is Outcome.NOT_DONE
-    assert case.far.effects() == mine
-    assert case.action.undo_key not in case.record.claims
-
-
-def test_undo_of_what_somebody_restored_is_done(case: Case) -> None:
-    if case.far.give_back is None:
-        return
-    case.perform()
-    case.far.give_back()
-    mine = case.far.effects()
-    receipt = case.reverse()
-    assert receipt.noop
-    assert case.far.effects() == mine
-
-
-def test_undo_killed_between_effect_and_receipt_is_read_back(case: Case) -> None:
-    if not _can_be_undone(case):
-        return
-    case.perform()
-    with pytest.raises(CrashError):
-        case.connector().reverse(case.action, case.undo_grant, case.crash("done"))
-    assert case.far.effects() == 2
-    case.record.end_leases()
-    receipt = case.connector().reverse(case.action, case.undo_grant, case.authority("worker-2"))
-    assert receipt.recovered
-    assert case.far.effects() == 2
-
-
-def test_undo_with_a_lost_answer_is_read_back(case: Case) -> None:
-    if case.far.wire is None or not _can_be_undone(case):
-        return
-    case.perform()
-    case.far.wire.lose_answer(case.far.effect)
-    assert case.reverse().recovered
-    assert case.far.effects() == 2

@@ -2,24 +2,18 @@
 
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 
-from runbooks.domain.approval import (
-    ApprovalRequest,
-    Decision,
-    Proof,
-    Purpose,
-    RequestVerdict,
-    Standing,
-    Statement,
-    judge_request,
-)
+from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, RequestVerdict, Standing, Statement
 from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
+from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.proofs import listed_fingerprints
@@ -91,7 +85,8 @@ def _frozen(
         undo=f"Take it away again: {action.title}." if giving_back else action.undo,
         manifest=plan.manifest, waiver=plan.waiver, requester=incident.requester, roles=right.roles,
         people=right.people + (0 if incident.requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
-        acted_before=acted_before, asked_at=now, expires_at=later(now, 60 * right.expires_minutes),
+        acted_before=acted_before, ladder=right.ladder, asked_at=now,
+        expires_at=later(now, 60 * right.expires_minutes),
         drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
     )  # fmt: skip
 
@@ -110,7 +105,13 @@ def _why_back(installation: Installation, incident: Incident, purpose: Purpose) 
 
 
 def _request(installation: Installation, entry: LedgerEntry) -> ApprovalRequest:
-    return ApprovalRequest.from_bytes(installation.vault.get(entry.subject["request"]))
+    return _frozen_request(installation.vault.get, entry.subject["request"])
+
+
+@lru_cache(maxsize=8192)
+def _frozen_request(get: Callable[[Digest], bytes], digest: Digest) -> ApprovalRequest:
+    """What is stored under a digest never changes, so it is read and checked once per process."""
+    return ApprovalRequest.from_bytes(get(digest))
 
 
 def requests_of(installation: Installation, incident_id: str | None = None) -> list[ApprovalRequest]:
@@ -121,35 +122,77 @@ def requests_of(installation: Installation, incident_id: str | None = None) -> l
 
 def find_request(installation: Installation, name: str) -> ApprovalRequest:
     """The request with this id or digest; ApprovalError when the ledger has none."""
-    for request in requests_of(installation):
-        if name in (request.id, request.digest()):
-            return request
+    for entry in installation.store.entries(types=(EntryType.APPROVAL_REQUESTED,)):
+        if name in (entry.body["request"], entry.subject["request"]):
+            return _request(installation, entry)
     raise ApprovalError(
         f"no request {name} stands in this installation's ledger.",
         now="nothing was decided.", next_step="`quell inbox` lists the requests that wait.",
     )  # fmt: skip
 
 
-def decisions_on(installation: Installation, request: ApprovalRequest) -> tuple[Decision, ...]:
-    """Every recorded decision on this request, in ledger order."""
-    found = installation.store.entries(request.incident, types=(EntryType.DECISION_RECORDED,))
-    return tuple(
-        Decision(
-            statement=Statement.model_validate(entry.body["statement"]),
-            proof=Proof.model_validate(entry.body["proof"]), at=entry.at, entry=entry.index,
-        )
-        for entry in found
-        if entry.subject.get("request") == request.digest()
-    )  # fmt: skip
+_JUDGED = (
+    EntryType.APPROVAL_REQUESTED, EntryType.DECISION_RECORDED, EntryType.EFFECT_CLAIMED, EntryType.REQUEST_EXPIRED,
+)  # fmt: skip
 
 
-def verdict_on(installation: Installation, request: ApprovalRequest, now: Instant | None = None) -> RequestVerdict:
-    """How the request stands now, recomputed from ledger, pinned and active configuration every time."""
-    pinned, active = installation.configuration(request.configuration), installation.active()
+def judge_all(
+    installation: Installation, incident_id: str | None = None, *,
+    only: Callable[[LedgerEntry], bool] = lambda _: True,
+) -> list[tuple[ApprovalRequest, RequestVerdict]]:  # fmt: skip
+    """Every request (that `only` wants) with how it stands now, from one reading of the record.
+
+    The clock may have been set back: what the record shows to be past stays past.
+    """
+    entries = installation.store.entries(incident_id, types=_JUDGED)
+    asked = [e for e in entries if e.type is EntryType.APPROVAL_REQUESTED and only(e)]
+    if not asked:
+        return []
+    about: dict[str, list[LedgerEntry]] = {}
+    for entry in entries:
+        about.setdefault(entry.subject.get("request", ""), []).append(entry)
+    active, now = installation.active(), installation.now()
+    return [(r, _judge(installation, r, e.subject["request"], about, active, now))
+            for r, e in ((_request(installation, e), e) for e in asked)]  # fmt: skip
+
+
+def _judge(
+    installation: Installation, request: ApprovalRequest, digest: Digest, about: dict[str, list[LedgerEntry]],
+    active: Configuration, now: Instant,
+) -> RequestVerdict:  # fmt: skip
+    mine = about.get(digest, [])
+    expired = next((e for e in mine if e.type is EntryType.REQUEST_EXPIRED), None)
+    decisions = tuple(_decision(e, expired) for e in mine if e.type is EntryType.DECISION_RECORDED)
+    pinned = installation.configuration(request.configuration)
+    claims = [e.index for e in mine if e.type is EntryType.EFFECT_CLAIMED]
     return judge_request(
-        request, decisions_on(installation, request), pinned=pinned, active=active,
-        keys=listed_fingerprints(pinned), now=now or clock(),
+        request, decisions, pinned=pinned, active=active, keys=_keys(installation.configuration, request.configuration),
+        now=max(now, expired.at) if expired else now, claimed=min(claims, default=None),
     )  # fmt: skip
+
+
+def _decision(entry: LedgerEntry, expired: LedgerEntry | None) -> Decision:
+    at = max(entry.at, str(entry.body.get("arrived_at") or ""))
+    if expired is not None and entry.index > expired.index:
+        at = max(at, expired.at)
+    return Decision(
+        statement=Statement.model_validate(entry.body["statement"]),
+        proof=Proof.model_validate(entry.body["proof"]), at=at, entry=entry.index,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _keys(configuration: Callable[[Digest], Configuration], digest: Digest) -> dict[str, str]:
+    return listed_fingerprints(configuration(digest))
+
+
+def verdict_on(installation: Installation, request: ApprovalRequest) -> RequestVerdict:
+    """How the request stands now, recomputed from ledger, pinned and active configuration every time."""
+    digest = request.digest()
+    found = judge_all(installation, request.incident, only=lambda entry: entry.subject["request"] == digest)
+    if found:
+        return found[0][1]
+    return _judge(installation, request, digest, {}, installation.active(), installation.now())
 
 
 @step("ask for approval")
@@ -167,14 +210,9 @@ def request_approvals(incident_id: str, purpose: str, actions: list[str]) -> lis
 @step("read the decisions")
 def read_decisions(incident_id: str, purpose: str) -> dict[str, str]:
     """How every request of this purpose stands, by action id; what is settled is written down once."""
-    installation, writer = here(), pen()
-    standings: dict[str, str] = {}
-    for request in requests_of(installation, incident_id):
-        if request.purpose != purpose:
-            continue
-        verdict = verdict_on(installation, request)
-        standings[request.step] = settle(writer, request, verdict).standing
-    return standings
+    writer = pen()
+    judged = [(r, verdict) for r, verdict in judge_all(here(), incident_id) if r.purpose == purpose]
+    return {request.step: settle(writer, request, verdict).standing for request, verdict in judged}
 
 
 _SETTLED: dict[Standing, EntryType] = {
@@ -221,17 +259,16 @@ def waiting(installation: Installation, only: Callable[[ApprovalRequest], bool] 
 ]:  # fmt: skip
     """Requests of open incidents that still wait, oldest first, with what is still needed."""
     closed = {e.incident for e in installation.store.entries(types=(EntryType.INCIDENT_CLOSED,))}
-    found = [r for r in requests_of(installation) if r.incident not in closed and only(r)]
-    judged = [(request, verdict_on(installation, request)) for request in found]
-    return [(request, verdict) for request, verdict in judged if verdict.standing is Standing.WAITING]
+    judged = judge_all(installation, only=lambda entry: entry.incident not in closed)
+    return [(r, verdict) for r, verdict in judged if verdict.standing is Standing.WAITING and only(r)]
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:
-    """Who may answer: listed, in role, not the requester, not excluded."""
+    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those."""
     barred = {request.requester.name, *request.excluded}
     return sorted(
-        name for name, person in configuration.people.items()
-        if set(person.roles) & set(request.roles) and name not in barred
+        name for name in configuration.people
+        if (voice := speaks_for(name, request.roles, (configuration,))) and not {name, voice} & barred
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Built here on the ledger and the vault and injected into connectors, which never
 
 import secrets
 
-from runbooks.domain.approval import Purpose
+from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
 from runbooks.domain.errors import ClaimHeldError, GrantRefusedError, Outcome
 from runbooks.domain.evidence import EvidenceClass
@@ -83,17 +83,30 @@ class LedgerAuthority:
             waiver=grant.waiver if grant.waiver in waived else None,
             active=active, configuration=place.configuration(active), request=request,
             verdict=verdict_on(place, request) if request else None,
-            consumed_by=row.grant if row else None, now=clock(),
+            consumed_by=row.grant if row else None, now=place.now(),
         )  # fmt: skip
 
     def claim(self, grant: Grant, action: ContainmentAction) -> Claim:
         """Consume the grant; ClaimHeldError while another live worker has it."""
         seconds = self._installation.settings.limits.claim_lease_seconds
-        claim = self._pen.claim(grant.effect_key, grant.digest(), action.incident, action.digest(), seconds)
+        rests_on = {"request": grant.request} if grant.request else {}
+        claim = self._pen.claim(grant.effect_key, grant.digest(), action.incident, action.digest(), seconds, rests_on)
         if claim is None:
             row = self._installation.store.claim_of(grant.effect_key)
             raise ClaimHeldError(grant.effect_key, row.holder if row else "another worker")
+        self._demand_still_granted(grant, action)
         return claim
+
+    def _demand_still_granted(self, grant: Grant, action: ContainmentAction) -> None:
+        """The order of the ledger decides: what was withdrawn or removed before the claim's entry is honoured here."""
+        verdict = verdict_on(self._installation, find_request(self._installation, grant.request)) if grant.request else None
+        if verdict is not None and verdict.standing is not Standing.GRANTED:
+            because = f"the request stands {verdict.standing}: {verdict.because}"
+            self.refused(grant, action, (because,))
+            raise GrantRefusedError(
+                f"{action.id} was claimed in the instant in which its consent ended: {because}.",
+                now="nothing was sent.", next_step="look at `quell inbox`; it goes on when enough people approve.",
+            )  # fmt: skip
 
     def outcome(self, effect_key: str) -> Receipt | None:
         """The receipt of this effect, if it was done."""

@@ -2,8 +2,10 @@
 
 Rules of `submit_decision`:
 1. The statement names this installation and a request that stands in the ledger.
-2. The proof is checked now, against the active configuration and the arrival time.
-3. What holds is written as `decision_recorded`; what does not, as `decision_refused`, with the reason.
+2. The proof is checked now, against the active configuration and the arrival time. After several wrong codes of one
+   person codes are refused for a while; a signature never is, so a stranger who guesses shuts nobody out.
+3. A withdrawal comes before the act is claimed.
+4. What holds is written as `decision_recorded`; what does not, as `decision_refused`, with the reason.
 """
 
 import secrets
@@ -13,9 +15,10 @@ from runbooks.domain.configuration import ProofKind
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.value import Digest
-from tasks.approval import find_request, requests_of, verdict_on
+from tasks.approval import find_request, verdict_on
 from tasks.installation import Installation
-from tasks.ledger import clock, person_actor
+from tasks.ledger import person_actor
+from tasks.one_time_codes import attempts_allowed
 from tasks.proofs import verify_code, verify_ssh
 from tasks.settings import resolve_secret
 
@@ -24,21 +27,56 @@ def submit_decision(
     installation: Installation, statement: Statement, *, door: Actor, signature: str = "", code: str = ""
 ) -> RequestVerdict:
     """Verify, append; returns how the request stands now. ApprovalError says why a decision was not accepted."""
-    writer = installation.pen(door)
+    writer, guessing = installation.pen(door), False
     try:
         request = find_request(installation, statement.request)  # 1
         _demand_here(installation, statement)
+        _demand_in_time(installation, request, statement)  # 3
+        guessing = bool(code) and not signature
         proof = _proof(installation, statement, signature, code)  # 2
-    except ApprovalError as error:  # 3
+    except ApprovalError as error:  # 4
         writer.write(
             EntryType.DECISION_REFUSED, f"decision-refused/{secrets.token_hex(8)}",
             incident=_incident_of(installation, statement.request),
             subject={"request": statement.request},
-            body={"claimed_person": statement.person, "answer": statement.answer, "because": error.problem},
+            body={
+                "claimed_person": statement.person, "answer": statement.answer, "because": error.problem,
+                "wrong_code": guessing and not isinstance(error, CodesPausedError),
+            },
         )  # fmt: skip
         raise
     _record(installation, request, statement, proof)
     return verdict_on(installation, request)
+
+
+class CodesPausedError(ApprovalError):
+    """Too many wrong codes of one person; none is looked at for a while."""
+
+
+def _demand_in_time(installation: Installation, request: ApprovalRequest, statement: Statement) -> None:
+    if statement.answer is not Answer.WITHDRAW:
+        return
+    claims = installation.store.entries(request.incident, types=(EntryType.EFFECT_CLAIMED,))
+    if any(entry.subject.get("request") == request.digest() for entry in claims):
+        raise ApprovalError(
+            f"{request.id} is being acted upon already; a withdrawal comes too late.",
+            now="the act goes on, or is done.", next_step=f"give it back: quell undo {request.incident} --action {request.step}",
+        )  # fmt: skip
+
+
+def _demand_tries_left(installation: Installation, person: str) -> None:
+    wrong = [
+        entry.at for entry in installation.store.entries(types=(EntryType.DECISION_REFUSED,))
+        if entry.body.get("wrong_code") and entry.body.get("claimed_person") == person
+    ]  # fmt: skip
+    attempts = attempts_allowed(wrong, installation.now())
+    if not attempts.allowed:
+        raise CodesPausedError(
+            f"too many wrong one-time codes for {person}; codes are looked at again at {attempts.again_at}.",
+            now="this code was not looked at; nothing was decided.",
+            next_step="sign with an SSH key, which always works (`quell approve`), or wait. If it was not you who "
+            "tried, somebody guesses: tell your security people.",
+        )
 
 
 def _demand_here(installation: Installation, statement: Statement) -> None:
@@ -50,7 +88,8 @@ def _demand_here(installation: Installation, statement: Statement) -> None:
 
 
 def _incident_of(installation: Installation, request: Digest) -> str | None:
-    return next((r.incident for r in requests_of(installation) if r.digest() == request), None)
+    asked = installation.store.entries(types=(EntryType.APPROVAL_REQUESTED,))
+    return next((entry.incident for entry in asked if entry.subject["request"] == request), None)
 
 
 def _record(installation: Installation, request: ApprovalRequest, statement: Statement, proof: Proof) -> None:
@@ -74,6 +113,7 @@ def _record(installation: Installation, request: ApprovalRequest, statement: Sta
         subject={"request": request.digest(), "action": request.action},
         body={
             "statement": statement.as_json(), "proof": proof.as_json(), "request": request.id,
+            "arrived_at": installation.now(),
             "attested": "signed by the person" if proof.kind is ProofKind.SSH else "attested by quell",
         },
     )  # fmt: skip
@@ -90,13 +130,14 @@ def _proof(installation: Installation, statement: Statement, signature: str, cod
     if signature:
         return verify_ssh(statement, signature, person.ssh_keys)
     if code and person.code_secret:
+        _demand_tries_left(installation, statement.person)
         used = [
             int(entry.body["time_step"])
             for entry in installation.store.entries(types=(EntryType.CODE_VERIFIED,))
             if entry.body["person"] == statement.person
         ]
         secret = resolve_secret(person.code_secret, installation.settings.home)
-        return verify_code(code, secret, clock(), used_steps=used)
+        return verify_code(code, secret, installation.now(), used_steps=used)
     raise ApprovalError(
         f"the answer of {statement.person} came without a proof: expected a signature or a one-time code, found neither.",
         now="nothing was decided.",

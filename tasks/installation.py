@@ -1,12 +1,14 @@
 """One installation: ledger, vault, pen, the active configuration. The one place where real things are chosen."""
 
 import secrets
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, EvidenceError
 from runbooks.domain.incident import Incident
+from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.value import Digest, Value
@@ -89,7 +91,12 @@ class Installation:
 
     def configuration(self, digest: Digest) -> Configuration:
         """A configuration by digest, whether still active or not."""
-        return _configuration(self.vault.get(digest))
+        return _configuration(self.vault.get, digest)
+
+    def now(self) -> Instant:
+        """The clock, but never before the newest entry: a clock that was set back revives nothing."""
+        newest = self.store.entries(since=max(0, self.store.size() - 1))
+        return max([clock(), *(entry.at for entry in newest)])
 
     def runbook(self, archetype: str, configuration: Configuration) -> Runbook:
         """The runbook version that this configuration pins."""
@@ -123,9 +130,9 @@ class Installation:
         )
 
 
-@lru_cache(maxsize=32)
-def _configuration(data: bytes) -> Configuration:
-    return Configuration.from_bytes(data)
+@lru_cache(maxsize=64)
+def _configuration(get: Callable[[Digest], bytes], digest: Digest) -> Configuration:
+    return Configuration.from_bytes(get(digest))
 
 
 @lru_cache(maxsize=8)

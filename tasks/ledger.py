@@ -89,7 +89,7 @@ class Pen:
             subject=subject or {}, body=body or {},
         )  # fmt: skip
 
-    def claim(self, effect_key: str, grant: Digest, incident: str, action: Digest, lease_seconds: int) -> Claim | None:
+    def claim(self, effect_key: str, grant: Digest, incident: str, action: Digest, lease_seconds: int, rests_on: dict[str, Digest]) -> Claim | None:
         """Consume a grant for one effect, in one transaction with its entry; None when another live worker has it."""
         now = clock()
         holder = this_process(self._who.name)
@@ -97,7 +97,7 @@ class Pen:
         def draft(fence: int, resumed: bool) -> Draft:
             return self.draft(
                 EntryType.EFFECT_CLAIMED, f"claimed/{effect_key}/{fence}", incident,
-                {"grant": grant, "action": action},
+                {"grant": grant, "action": action, **rests_on},
                 {"effect": effect_key, "fence": fence, "resumed": resumed, "holder": holder},
             )  # fmt: skip
 

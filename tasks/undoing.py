@@ -14,7 +14,7 @@ from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentAction, Cont
 from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
-from tasks.approval import ask, people_who_disabled, plan_of, requests_of, verdict_on
+from tasks.approval import ask, judge_all, people_who_disabled, plan_of, verdict_on
 from tasks.containment import undo
 from tasks.installation import Installation
 from tasks.ledger import Pen
@@ -104,8 +104,8 @@ def _asked(
 ) -> tuple[ApprovalRequest, RequestVerdict] | None:
     """The request that decides: a granted one, else the newest that waits or was denied, else a new one."""
     judged = [
-        (request, verdict_on(installation, request))
-        for request in requests_of(installation, action.incident)
+        (request, verdict)
+        for request, verdict in judge_all(installation, action.incident)
         if request.step == action.id and request.purpose is not Purpose.CONTAIN
     ]
     for wanted in (Standing.GRANTED, Standing.WAITING, *(() if again else (Standing.DENIED,))):

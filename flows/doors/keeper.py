@@ -21,7 +21,7 @@ from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from tasks.approval import requests_of, settle, verdict_on
+from tasks.approval import judge_all, settle
 from tasks.engine import has_form, ring, runs_of, set_aside, start_response_run, state_name
 from tasks.installation import Installation, open_installation
 from tasks.ledger import KEEPER, clock, is_gone
@@ -90,11 +90,9 @@ def is_live(installation: Installation, incident: str) -> bool:
 def expire(installation: Installation, incident: str) -> None:
     """Close what nobody answered in time."""
     writer = installation.pen(KEEPER)
-    for request in requests_of(installation, incident):
-        if clock() > request.expires_at:
-            verdict = verdict_on(installation, request)
-            if verdict.standing is Standing.EXPIRED:
-                settle(writer, request, verdict)
+    for request, verdict in judge_all(installation, incident):
+        if verdict.standing is Standing.EXPIRED:
+            settle(writer, request, verdict)
 
 
 def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:

@@ -37,10 +37,27 @@ class Person(Value):
     code_secret: SecretReference | None = None
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+    deputy_for: Name | None = None
+    """The one person whom this one may stand for, where that person has the role and has not answered."""
+
+
+class Rung(Value):
+    """One step of an escalation ladder: who is told when a request has waited for so long, and through which channels."""
+
+    after_minutes: Annotated[int, Field(ge=0)]
+    roles: tuple[Name, ...] = ()
+    """Among the right's roles; empty: everybody who may answer."""
+    deputies: bool = False
+    """Tell their deputies too."""
+    channels: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Names of the policy's channels."""
 
 
 class Right(Value):
-    """One decision right. The first right that matches an action, in file order, is the one that holds."""
+    """One decision right. The first right that matches an action, in file order, is the one that holds.
+
+    A right that names systems may only be tighter than the one that would hold without it (see `policy_faults`).
+    """
 
     verbs: tuple[Verb, ...] = ()
     """Empty: every verb."""
@@ -51,7 +68,10 @@ class Right(Value):
     roles: Annotated[tuple[Name, ...], Field(min_length=1)]
     people: Annotated[int, Field(ge=1)] = 1
     proofs: Annotated[tuple[ProofKind, ...], Field(min_length=1)] = (ProofKind.SSH,)
+    code_for_irreversible: bool = False
+    """Whether a one-time code is enough for R2 and R3 too. Only quell can attest a code."""
     expires_minutes: Annotated[int, Field(ge=1)] = 240
+    ladder: tuple[Rung, ...] = ()
 
 
 class Preauthorisation(Value):
@@ -76,6 +96,23 @@ class Preauthorisation(Value):
         return self
 
 
+class BreakGlassRule(Value):
+    """Who may act without quorum, how, where, and for how long. Never what cannot be undone."""
+
+    roles: Annotated[tuple[Name, ...], Field(min_length=1)]
+    verbs: Annotated[tuple[Verb, ...], Field(min_length=1)]
+    systems: Annotated[tuple[Name, ...], Field(min_length=1)]
+    max_minutes: Annotated[int, Field(ge=1, le=1440)]
+    review_within_hours: Annotated[int, Field(ge=1, le=336)] = 72
+
+    @model_validator(mode="after")
+    def _can_be_undone(self) -> "BreakGlassRule":
+        for verb in self.verbs:
+            if VERB_REVERSIBILITY.get(verb, Reversibility.R1) is Reversibility.R3:
+                raise ValueError(f"{verb.shown} cannot be undone; nobody does that alone")
+        return self
+
+
 class UnknownSystem(StrEnum):
     """What happens to an incident on a system that the inventory does not know: always sealed and told, never acted."""
 
@@ -91,6 +128,9 @@ class Policy(Value):
     owners: tuple[Name, ...] = ()
     """People whose SSH signature activates a new configuration. Empty: the installation's own key does."""
     waiver_roles: tuple[Name, ...] = ()
+    break_glass: tuple[BreakGlassRule, ...] = ()
+    channels: dict[Name, SecretReference] = {}
+    """Where people are told: each secret is one Apprise address (mail, chat, pager), read at use."""
     probes_in_a_row: Annotated[int, Field(ge=1, le=20)] = 3
     bars: dict[Severity, Bar] = {}
     review: ReviewRules = ReviewRules()
@@ -187,16 +227,10 @@ class Configuration(Value):
 
         A right that lists verbs does not cover what has no verb.
         """
-        for right in self.policy.rights:
-            if (
-                _allows(right.purposes, purpose)
-                and _allows(right.verbs, verb)
-                and _allows(right.reversibilities, reversibility)
-                and _allows(right.severities, severity)
-                and _allows(right.systems, system)
-            ):
-                return right
-        return None
+        position = matching(
+            self.policy.rights, purpose=purpose, verb=verb, reversibility=reversibility, severity=severity, system=system
+        )
+        return None if position is None else self.policy.rights[position]
 
     def preauthorisation_for(
         self, *, archetype: Archetype, verb: Verb, reversibility: Reversibility, severity: Severity, system: str
@@ -213,6 +247,35 @@ class Configuration(Value):
             ):
                 return rule
         return None
+
+
+    def break_glass_for(
+        self, *, roles: tuple[Name, ...], verb: Verb, reversibility: Reversibility, system: str
+    ) -> BreakGlassRule | None:
+        """The rule that lets somebody with these roles do this without quorum, if any. R3 never."""
+        if reversibility is Reversibility.R3:
+            return None
+        for rule in self.policy.break_glass:
+            if set(roles) & set(rule.roles) and verb in rule.verbs and system in rule.systems:
+                return rule
+        return None
+
+
+def matching(
+    rights: tuple[Right, ...], *, purpose: str, verb: Verb | None, reversibility: Reversibility, severity: Severity,
+    system: str | None,
+) -> int | None:  # fmt: skip
+    """Position of the first right that matches; a system of None is one that no right names."""
+    for position, right in enumerate(rights):
+        if (
+            _allows(right.purposes, purpose)
+            and _allows(right.verbs, verb)
+            and _allows(right.reversibilities, reversibility)
+            and _allows(right.severities, severity)
+            and _allows(right.systems, system)
+        ):
+            return position
+    return None
 
 
 def _allows(listed: tuple[str, ...], value: str | None) -> bool:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runbooks.domain.approval import Answer, ApprovalRequest, Decision, Proof, RequestVerdict, Standing, judge_request
+from runbooks.domain.approval import Answer, ApprovalRequest, Decision, Proof, RequestVerdict, Standing
 from runbooks.domain.configuration import Configuration, ProofKind
 from runbooks.domain.incident import Requester
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.judging import judge_request
 from tests.domain.cast import KEYS, NOW, PEOPLE, a_configuration, a_decision, a_person, a_request
 
 PINNED = a_configuration()
@@ -32,8 +33,9 @@ def judge(
     active: Configuration = PINNED,
     keys: dict[str, str] = KEYS,
     now: Instant = NOW,
+    claimed: int | None = None,
 ) -> RequestVerdict:
-    return judge_request(request, decisions, pinned=pinned, active=active, keys=keys, now=now)
+    return judge_request(request, decisions, pinned=pinned, active=active, keys=keys, now=now, claimed=claimed)
 
 
 def yes(person: str, entry: int, request: ApprovalRequest = TWO, **changes: object) -> Decision:
@@ -126,6 +128,64 @@ def test_4_a_new_comment_is_the_same_key_and_a_new_secret_is_not_the_same_code()
         assert judge(one, yes("alice", 1, one, proof=CODE), active=active).standing is Standing.WAITING
 
 
+def test_6_a_withdrawal_is_final_and_comes_before_the_claim() -> None:
+    gone = a_decision(TWO, "bob", 3, Answer.WITHDRAW)
+    both = (yes("alice", 1), yes("bob", 2))
+    verdict = judge(TWO, *both, gone)
+    assert (verdict.standing, verdict.withdrawn, verdict.still_needed) == (Standing.WAITING, ("bob",), 1)
+    assert "withdrawn by bob" in verdict.because
+    assert judge(TWO, *both, gone, yes("bob", 4)).standing is Standing.WAITING
+    assert judge(TWO, *both, gone, yes("carol", 4)).standing is Standing.GRANTED
+    assert judge(TWO, *both, gone, claimed=4).standing is Standing.WAITING
+    late = judge(TWO, *both, gone, claimed=2)
+    assert late.standing is Standing.GRANTED
+    assert "after the act was claimed" in late.not_counted[0]
+    assert judge(TWO, no("alice", 1), a_decision(TWO, "alice", 2, Answer.WITHDRAW)).standing is Standing.WAITING
+
+
+STOOD_FOR = {"dora": {"roles": ("finance",), "deputy_for": "alice"}, "carol": {"roles": ("sales",), "deputy_for": "alice"}}
+
+
+def with_deputies(**changes: object) -> Configuration:
+    return a_configuration(people={n: a_person(n, **STOOD_FOR.get(n, {}), **changes.get(n, {})) for n in PEOPLE})  # type: ignore[attr-defined]
+
+
+def test_7_a_deputy_stands_for_one_who_has_not_answered() -> None:
+    place = with_deputies()
+    request = a_request(place)
+
+    def stands(*decisions: Decision, active: Configuration = place) -> RequestVerdict:
+        return judge(request, *decisions, pinned=place, active=active)
+
+    alice, bob, carol, dora = (yes(name, entry, request) for entry, name in enumerate(("alice", "bob", "carol", "dora")))
+    verdict = stands(bob, dora)
+    assert (verdict.standing, verdict.for_others) == (Standing.GRANTED, {"dora": "alice"})
+    assert "dora for alice" in verdict.because
+    for voices in ((alice, dora), (carol, dora), (alice, carol, dora)):
+        assert stands(*voices).still_needed == 1, "one voice"
+    assert stands(alice, bob, dora).approvers == ("alice", "bob")
+    assert stands(bob, dora, active=a_configuration()).still_needed == 1, "no longer a deputy"
+    assert judge(a_request(PINNED), bob, dora).standing is Standing.WAITING, "became one only afterwards"
+    gone = a_configuration(people={n: p for n, p in place.people.items() if n != "alice"})
+    assert stands(bob, dora, active=gone).still_needed == 1, "nobody to stand for"
+
+
+def test_3_a_deputy_of_the_requester_never_counts() -> None:
+    place = with_deputies()
+    for changes in ({"requester": Requester(name="alice", proven=True)}, {"excluded": ("alice",)}):
+        request = a_request(place, people=1, **changes)
+        verdict = judge(request, yes("dora", 1, request), pinned=place, active=place)
+        assert verdict.standing is Standing.WAITING
+        assert "as deputy of alice" in verdict.not_counted[0]
+
+
+def test_9_a_deputy_has_the_eyes_of_both() -> None:
+    place = with_deputies()
+    for acted in (("alice",), ("dora",)):
+        request = a_request(place, people=1, acted_before=acted)
+        assert judge(request, yes("dora", 1, request), pinned=place, active=place).standing is Standing.WAITING
+
+
 def test_5_too_late_does_not_count() -> None:
     late = yes("bob", 2, at=later(TWO.expires_at, 1))
     assert judge(TWO, yes("alice", 1), late).still_needed == 1
@@ -138,13 +198,13 @@ def test_6_one_person_counts_once_and_the_first_answer_stands() -> None:
     assert judge(TWO, no("alice", 1), yes("alice", 2), yes("bob", 3), yes("carol", 4)).standing is Standing.DENIED
 
 
-def test_7_one_denial_denies() -> None:
+def test_8_one_denial_denies() -> None:
     verdict = judge(TWO, yes("alice", 1), yes("bob", 2), no("carol", 3))
     assert (verdict.standing, verdict.denier, verdict.denial_reason) == (Standing.DENIED, "carol", "because")
     assert verdict.entries == (3,)
 
 
-def test_8_not_only_those_who_acted_before() -> None:
+def test_9_not_only_those_who_acted_before() -> None:
     request = a_request(PINNED, people=1, acted_before=("alice", "bob"))
     both = judge(request, yes("alice", 1, request), yes("bob", 2, request))
     assert (both.standing, both.still_needed) == (Standing.WAITING, 1)
@@ -153,14 +213,26 @@ def test_8_not_only_those_who_acted_before() -> None:
 
 
 answers = st.sampled_from(Answer)
-some = st.lists(
-    st.tuples(st.sampled_from((*PEOPLE, "erin", "frank")), answers, st.booleans(), st.integers(0, 5000)), max_size=7
+DEPUTIES = a_configuration(
+    people={
+        **{name: a_person(name) for name in PEOPLE},
+        **{name: a_person(name, roles=("other",), deputy_for=of) for name, of in (("gina", "alice"), ("hal", "alice"), ("ira", "bob"))},
+    }
 )
+LISTED = KEYS | {f"SHA256:{name}": DEPUTIES.people[name].ssh_keys[0] for name in DEPUTIES.people}
 requests = st.builds(
-    lambda people, acted, proofs: a_request(PINNED, people=people, acted_before=acted, proofs=proofs),
+    lambda people, acted, proofs: a_request(DEPUTIES, people=people, acted_before=acted, proofs=proofs),
     st.integers(1, 3), st.sampled_from([(), ("alice",), ("alice", "bob")]),
     st.sampled_from([(ProofKind.SSH,), (ProofKind.SSH, ProofKind.CODE)]),
 )  # fmt: skip
+
+some = st.lists(
+    st.tuples(st.sampled_from((*DEPUTIES.people, "erin", "frank")), answers, st.booleans(), st.integers(0, 5000)), max_size=7
+)
+
+
+def weigh(request: ApprovalRequest, *decisions: Decision, now: Instant = NOW) -> RequestVerdict:
+    return judge(request, *decisions, pinned=DEPUTIES, active=DEPUTIES, keys=LISTED, now=now)
 
 
 def decided(request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]) -> list[Decision]:
@@ -174,14 +246,14 @@ LATER = later(NOW, 10_000)
 
 
 @settings(max_examples=50, deadline=None)
-@given(requests, some, st.sampled_from((*PEOPLE, "erin", "frank")), st.integers(0, 8))
+@given(requests, some, st.sampled_from((*DEPUTIES.people, "erin", "frank")), st.integers(0, 8))
 def test_one_approval_more_never_turns_yes_into_no(
     request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]], person: str, place: int
 ) -> None:
     decisions = decided(request, drawn)
     more = a_decision(request, person, place * 10 - 5, at=later(NOW, 1))
-    if judge(request, *decisions, now=LATER).standing is Standing.GRANTED:
-        assert judge(request, *decisions, more, now=LATER).standing is Standing.GRANTED
+    if weigh(request, *decisions, now=LATER).standing is Standing.GRANTED:
+        assert weigh(request, *decisions, more, now=LATER).standing is Standing.GRANTED
 
 
 @settings(max_examples=50, deadline=None)
@@ -190,17 +262,17 @@ def test_one_approval_less_never_turns_no_into_yes(
     request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]
 ) -> None:
     decisions = decided(request, drawn)
-    if judge(request, *decisions).standing is not Standing.GRANTED:
+    if weigh(request, *decisions).standing is not Standing.GRANTED:
         for place, gone in enumerate(decisions):
             if gone.statement.answer is Answer.APPROVE:
                 rest = decisions[:place] + decisions[place + 1 :]
-                assert judge(request, *rest).standing is not Standing.GRANTED
+                assert weigh(request, *rest).standing is not Standing.GRANTED
 
 
 @settings(max_examples=33, deadline=None)
 @given(requests, some)
 def test_what_a_yes_rests_on(request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]]) -> None:
-    verdict = judge(request, *decided(request, drawn), now=LATER)
+    verdict = weigh(request, *decided(request, drawn), now=LATER)
     assert "erin" not in verdict.approvers  # asked for it
     assert "frank" not in verdict.approvers  # nobody knows him
     assert len(set(verdict.approvers)) == len(verdict.approvers)
@@ -221,20 +293,20 @@ def test_the_order_of_distinct_people_does_not_matter(
 ) -> None:
     by_name = dict(zip(PEOPLE, said, strict=True))
     first, second = (
-        judge(request, *(a_decision(request, name, entry, by_name[name]) for entry, name in enumerate(names)))
+        weigh(request, *(a_decision(request, name, entry, by_name[name]) for entry, name in enumerate(names)))
         for names in (PEOPLE, order)
     )
     assert (first.standing, set(first.approvers)) == (second.standing, set(second.approvers))
 
 
 @settings(max_examples=30, deadline=None)
-@given(requests, some, st.sampled_from(PEOPLE), answers)
+@given(requests, some, st.sampled_from(PEOPLE), st.sampled_from((Answer.APPROVE, Answer.DENY)))
 def test_a_second_answer_changes_nothing(
     request: ApprovalRequest, drawn: list[tuple[str, Answer, bool, int]], person: str, answer: Answer
 ) -> None:
     decisions = [a_decision(request, person, -1), *decided(request, drawn)]
     again = a_decision(request, person, 99, answer)
-    before, after = judge(request, *decisions), judge(request, *decisions, again)
+    before, after = weigh(request, *decisions), weigh(request, *decisions, again)
     assert (before.standing, before.approvers, before.entries) == (after.standing, after.approvers, after.entries)
 
 

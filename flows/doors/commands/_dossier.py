@@ -16,7 +16,7 @@ from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.situation import Situation, situation
 from runbooks.domain.value import Digest, Json
-from tasks.approval import plan_of, requests_of, verdict_on
+from tasks.approval import judge_all, plan_of
 from tasks.installation import Installation
 
 
@@ -96,7 +96,7 @@ def open_dossier(installation: Installation, incident: Incident, now: Instant) -
         manifest=Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"])) if sealed else None,
         manifest_digest=sealed.subject["manifest"] if sealed else None,
         waiver=waived.subject["waiver"] if waived else None, plan=plan, rows=action_rows(plan, entries) if plan else (),
-        requests=[(r, verdict_on(installation, r, now)) for r in requests_of(installation, incident_id)],
+        requests=judge_all(installation, incident_id),
         recovery=RecoveryVerdict.model_validate(judged.body["verdict"]) if judged else None,
     )  # fmt: skip
 

@@ -1,0 +1,212 @@
+"""How decisions count. Pure: the same record gives the same verdict, today and for an auditor in ten years.
+
+Rules of `judge_request`, in order:
+1. Only a decision on exactly this request's digest is looked at; it names this installation too.
+2. The person must be listed in the configuration pinned by the request and still be listed, in role, in the active one:
+   additions never count for open requests, removals count at once. Under any other pinned configuration nothing counts.
+   Somebody without the role may be the deputy of one person who has it, in both configurations, and answers for them.
+3. The requester never counts, nor anybody whom the request excludes, nor a deputy of either.
+4. The proof must be of a kind that the request accepts, and was verified when the decision arrived.
+   An SSH key must still be listed, whatever its comment; a code's secret must still be the same reference.
+5. A decision after the expiry does not count.
+6. One person counts once: the first answer that counts is the one. A withdrawal takes it back, once and for good, but
+   not after the act was claimed: from then on `quell undo` is the way.
+7. One voice counts once: a principal's own answer takes the place of the deputy's; of two deputies the first counts.
+8. Any denial that counts denies the request. Otherwise enough distinct people grant it.
+9. When the request names people who acted before, at least one of those who approve must not be among them, nor stand
+   for one of them.
+10. Everything else is waiting; after the expiry it is expired. Silence is never a yes.
+"""
+
+from collections.abc import Iterable
+
+from runbooks.domain.approval import Answer, ApprovalRequest, Decision, RequestVerdict, Standing
+from runbooks.domain.configuration import Configuration, Person, ProofKind
+from runbooks.domain.incident import Name
+from runbooks.domain.instants import Instant
+
+
+def _key(line: str | None) -> list[str]:
+    """Type and base64 of a key line: what the key is, without the comment."""
+    return (line or "").split()[:2]
+
+
+def _valid_objection(person: Person | None, name: Name, at: Instant, when: str) -> str | None:
+    """Listed and valid, in one of the two configurations; `when` says which in words."""
+    if person is None:
+        return f"{name} is not listed {when}"
+    if person.valid_from is not None and at < person.valid_from:
+        return f"{name} was not valid yet at {at}"
+    if person.valid_until is not None and at > person.valid_until:
+        return f"{name} was no longer valid at {at}"
+    return None
+
+
+def speaks_for(name: Name, roles: Iterable[Name], configurations: Iterable[Configuration]) -> Name | None:
+    """Whose voice this is: one's own when in role in all these configurations, else the principal's; None: nobody's."""
+    wanted, found = set(roles), set()
+    for configuration in configurations:
+        person = configuration.people.get(name)
+        if person is None:
+            return None
+        principal = configuration.people.get(person.deputy_for) if person.deputy_for else None
+        if wanted & set(person.roles):
+            found.add(name)
+        elif principal is not None and wanted & set(principal.roles):
+            found.add(str(person.deputy_for))
+        else:
+            return None
+    return found.pop() if len(found) == 1 else None
+
+
+def _proof_objection(
+    decision: Decision, request: ApprovalRequest, pinned: Person, active: Person, keys: dict[str, str]
+) -> str | None:
+    """Rule 4: of an accepted kind, and what the proof rests on is listed in both configurations."""
+    name, proof = decision.statement.person, decision.proof
+    if proof.kind not in request.proofs:
+        return f"{name} proved by {proof.kind}; this request accepts {', '.join(request.proofs)}"
+    if proof.kind is ProofKind.SSH:
+        key = _key(keys.get(proof.key or ""))
+        if not key or any(key not in [_key(line) for line in person.ssh_keys] for person in (pinned, active)):
+            return f"the key {proof.key} is not listed for {name}"
+    elif pinned.code_secret is None or active.code_secret != pinned.code_secret:
+        return f"{name} proved by a code whose secret is no longer the one that was listed when it was asked"
+    return None
+
+
+def _objection(
+    decision: Decision, request: ApprovalRequest, pinned: Configuration, active: Configuration, keys: dict[str, str]
+) -> str | None:
+    """Why this decision does not count, or None when it does. `keys` maps fingerprint to listed key line."""
+    name = decision.statement.person
+    then, now = pinned.people.get(name), active.people.get(name)
+    problem = _valid_objection(then, name, decision.at, "when it was asked")
+    problem = problem or _valid_objection(now, name, decision.at, "now")
+    if problem is not None or then is None or now is None:
+        return problem
+    voice = speaks_for(name, request.roles, (pinned, active))
+    if voice is None:
+        roles = ", ".join(request.roles)
+        return f"{name} has none of the roles {roles}, when it was asked and now, and is no deputy of somebody who has"
+    for one in (name, voice):  # 3
+        answering = name if one == name else f"{name}, as deputy of {one},"
+        if one == request.requester.name:
+            return f"{answering} asked for it; the requester never counts"
+        if one in request.excluded:
+            return f"{answering} may not decide on this request"
+    problem = _proof_objection(decision, request, then, now, keys)
+    if problem is None and decision.at > request.expires_at:  # 5
+        return f"{name} answered at {decision.at}, after the expiry {request.expires_at}"
+    return problem
+
+
+class _Count:
+    """Who counts so far, by rules 6 and 7."""
+
+    def __init__(self, claimed: int | None) -> None:
+        self.counted: dict[Name, Decision] = {}
+        self.withdrawn: dict[Name, Decision] = {}
+        self.not_counted: list[str] = []
+        self._claimed = claimed
+
+    def take(self, decision: Decision) -> None:
+        person = decision.statement.person
+        if person in self.withdrawn:
+            self.not_counted.append(f"{person} withdrew; whoever withdrew is not heard again on this request")
+        elif decision.statement.answer is not Answer.WITHDRAW:
+            if person in self.counted:
+                self.not_counted.append(f"{person} answered already; one person counts once")
+            else:
+                self.counted[person] = decision
+        elif self._claimed is not None and decision.entry > self._claimed:
+            self.not_counted.append(f"{person} withdrew after the act was claimed; it can be undone")
+        else:
+            self.withdrawn[person] = decision
+            self.counted.pop(person, None)
+
+    def one_voice(self, voices: dict[Name, Name]) -> dict[Name, Name]:
+        """Rule 7: drop deputies whose principal answered, or whom another deputy came before. Who stands for whom."""
+        standing: dict[Name, Name] = {}
+        for person in sorted(self.counted, key=lambda name: self.counted[name].entry):
+            voice = voices[person]
+            if voice == person:
+                continue
+            if voice in self.counted or voice in standing.values():
+                self.not_counted.append(f"{person} stands for {voice}, whose voice is counted already")
+                del self.counted[person]
+            else:
+                standing[person] = voice
+        return standing
+
+
+def judge_request(
+    request: ApprovalRequest,
+    decisions: tuple[Decision, ...],
+    *,
+    pinned: Configuration,
+    active: Configuration,
+    keys: dict[str, str],
+    now: Instant,
+    claimed: int | None = None,
+) -> RequestVerdict:
+    """How the request stands by the rules at the head of this file.
+
+    `keys` maps the fingerprint of every listed SSH key to its line; `claimed` is the index of the entry by which the
+    act was first claimed under this request, if it was.
+    """
+    digest = request.digest()
+    misplaced = (
+        None if pinned.digest() == request.configuration else "judged under another configuration than it was asked"
+    )
+    count = _Count(claimed)
+    voices: dict[Name, Name] = {}
+    for decision in sorted(decisions, key=lambda d: d.entry):
+        if (decision.statement.request, decision.statement.installation) != (digest, request.installation):  # 1
+            continue
+        objection = misplaced or _objection(decision, request, pinned, active, keys)
+        if objection is not None:
+            count.not_counted.append(objection)
+            continue
+        person = decision.statement.person
+        voices[person] = speaks_for(person, request.roles, (pinned, active)) or person
+        count.take(decision)
+    standing_for = count.one_voice(voices)
+    return _verdict(request, count, standing_for, now)
+
+
+def _verdict(request: ApprovalRequest, count: _Count, standing_for: dict[Name, Name], now: Instant) -> RequestVerdict:
+    """Rules 8 to 10."""
+    denials = [d for d in count.counted.values() if d.statement.answer is Answer.DENY]
+    approvals = [d for d in count.counted.values() if d.statement.answer is Answer.APPROVE]
+    approvers = tuple(d.statement.person for d in approvals)
+    missing = max(0, request.people - len(approvals))
+    old = set(request.acted_before)
+    fresh_eyes = not old or any(not {name, standing_for.get(name, name)} & old for name in approvers)
+    base = {
+        "request": request.digest(), "not_counted": tuple(count.not_counted), "approvers": approvers,
+        "for_others": {name: one for name, one in standing_for.items() if name in approvers},
+        "withdrawn": tuple(count.withdrawn),
+    }  # fmt: skip
+    if denials:  # 8
+        first = denials[0]
+        return RequestVerdict(
+            **base, standing=Standing.DENIED, denier=first.statement.person, denial_reason=first.statement.reason,
+            because=f"{first.statement.person} denied it: {first.statement.reason}", entries=(first.entry,),
+        )  # fmt: skip
+    if missing == 0 and fresh_eyes:  # 8, 9
+        told = ", ".join(f"{n} for {standing_for[n]}" if n in standing_for else n for n in approvers)
+        return RequestVerdict(
+            **base, standing=Standing.GRANTED, because=f"approved by {told}", entries=tuple(d.entry for d in approvals)
+        )
+    needed = max(missing, 0 if fresh_eyes else 1)
+    because = f"{needed} more of {', '.join(request.roles)}"
+    if not fresh_eyes:
+        because += f", at least one of them not {', '.join(request.acted_before)}"
+    if count.withdrawn:
+        because += f"; withdrawn by {', '.join(count.withdrawn)}"
+    if now > request.expires_at:  # 10
+        return RequestVerdict(
+            **base, standing=Standing.EXPIRED, still_needed=needed, because=f"expired; it still needed {because}"
+        )
+    return RequestVerdict(**base, standing=Standing.WAITING, still_needed=needed, because=f"needs {because}")

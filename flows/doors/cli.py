@@ -139,11 +139,13 @@ def know_engine(home: Path) -> None:
     """Tell Prefect, before it is imported, which server is ours. None was ever started: then none is reached."""
     server = import_module("flows.doors.engine_server")
     try:
-        os.environ.update(server.engine_environment(home))
+        wanted = server.engine_environment(home)
     except server.EngineUnreachable:
-        quiet = {"QUELL_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
-        os.environ.update(quiet | {"PREFECT_SERVER_EPHEMERAL_ENABLED": "false"})
-    if "prefect" in sys.modules:
+        wanted = {"QUELL_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+        wanted["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+    known = all(os.environ.get(name) == value for name, value in wanted.items())
+    os.environ.update(wanted)
+    if "prefect" in sys.modules and not known:
         import_module("prefect.context").refresh_global_settings_context()
 
 

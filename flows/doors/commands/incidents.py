@@ -25,8 +25,9 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open first, newest first within each; at most 200."""
     installation, now, say = open_installation(args.home), clock(), args.say
-    asked = waiting(installation)
-    found = [_row(installation, incident, asked) for incident in installation.store.incidents()]
+    names = installation.store.incidents()
+    asked = waiting(installation) if names else []
+    found = [_row(installation, incident, asked) for incident in names]
     rows = sorted((row for row in found if row is not None), key=lambda row: row[0].opened_at, reverse=True)
     rows.sort(key=lambda row: row[1].ending is not None)
     rows = [row for row in rows if not args.open or row[1].ending is None][:SHOWN]

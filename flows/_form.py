@@ -17,23 +17,35 @@ class HowBad(StrEnum):
     ONGOING = "harm goes on right now, or nobody can stop it"
 
 
-class Start(BaseModel):
-    """Say what you know. Everything is recorded; nothing here is taken as proof of who you are."""
+def _must_be_filled(schema: dict[str, Any]) -> None:
+    """The form insists on this field. The flow does not: a restart by quell has no use for it."""
+    schema.pop("default", None)
+    schema["minLength"] = 1
 
-    model_config = ConfigDict(extra="forbid")
+
+class Start(BaseModel):
+    """Say what you know, then press Submit. Everything is recorded; nothing here proves who you are."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"required": ["system", "what_happened"]})
 
     system: str = Field(
-        "", title="Which AI system?", max_length=63, description="Its short name in the inventory, e.g. support-agent."
-    )
+        "", title="Which AI system?", max_length=63,
+        description="Its short name in config/systems.toml, for example support-agent. "
+        "A name that is not listed opens an incident all the same, but nothing can be taken away from it.",
+        json_schema_extra=_must_be_filled,
+    )  # fmt: skip
     what_happened: str = Field(
         "", title="What did you see?", max_length=20000,
         description="Two sentences are enough. It is kept as evidence and never executed.",
+        json_schema_extra=_must_be_filled,
     )  # fmt: skip
     your_name: str = Field(
         "", title="Your name", max_length=100,
         description="A typed name is unproven: one person more will be asked to approve.",
     )  # fmt: skip
-    how_bad: HowBad = Field(HowBad.NOT_SURE, title="How bad is it?", description="If unsure, leave it: SEV2 until known.")
+    how_bad: HowBad = Field(
+        HowBad.NOT_SURE, title="How bad is it?", description="If unsure, leave it; the severity can be corrected later."
+    )
     lead: str = Field(
         "", title="Who leads?", max_length=63, description="Empty: the lead that the inventory names for the system."
     )
@@ -41,34 +53,41 @@ class Start(BaseModel):
         default=False, title="This is a drill", description="A drill touches only systems marked practice."
     )
     incident: str = Field(
-        "", title="Existing incident", pattern=r"^(INC-[0-9A-Z]{4,26})?$",
-        description="Leave empty. Filled in when quell itself restarts a response.",
+        "", title="Leave this empty", pattern=r"^(INC-[0-9A-Z]{4,26})?$",
+        description="quell fills in an incident here when it restarts a response.",
     )  # fmt: skip
-
-
 
 
 class Answer(RunInput):
     """An answer at the gate. Empty answers only wake the run."""
 
-    request: str = Field("", title="Which request?", max_length=40)
-    answer: Literal["just look again", "approve", "deny"] = Field("just look again", title="Your answer")
-    person: str = Field("", title="You are", max_length=63, description="Your short name in config/people.toml.")
-    reason: str = Field("", title="Why?", max_length=2000, description="One sentence; it goes into the record.")
-    one_time_code: str = Field(
-        "", title="One-time code", max_length=12, description="The six digits your authenticator shows now."
+    request: str = Field("", title="1. Which request?", max_length=200)
+    person: str = Field("", title="2. Who are you?", max_length=200)
+    answer: Literal["just look again", "approve", "deny"] = Field(
+        "just look again", title="3. Your answer", description="Choose approve or deny. One denial ends the request."
     )
+    reason: str = Field("", title="4. Why?", max_length=2000, description="One sentence; it goes into the record.")
+    one_time_code: str = Field(
+        "", title="5. One-time code", max_length=12,
+        description="The six digits that your authenticator shows now. Each code counts once.",
+    )  # fmt: skip
     signature: str = Field(
-        "", title="or an SSH signature", max_length=16384,
+        "", title="or an SSH signature instead of the code", max_length=16384,
         description="Paste the whole text from -----BEGIN SSH SIGNATURE----- if you signed elsewhere.",
     )  # fmt: skip
 
 
 def answer_form(requests: list[str], people: list[str]) -> type[Answer]:
-    """The same form with the open requests and the people who may answer as choices."""
+    """The same form with the open requests and the people who may answer as choices; one request is chosen already.
+
+    A choice is `name: words for people`; what comes back is read up to the colon.
+    """
     fields: dict[str, Any] = {
-        "request": (str, Field(requests[0] if len(requests) == 1 else "", title="Which request?", max_length=40,
+        "request": (str, Field(requests[0] if len(requests) == 1 else "", title="1. Which request?", max_length=200,
+                               description="One answer is for one request.",
                                json_schema_extra={"enum": ["", *requests]})),
-        "person": (str, Field("", title="You are", max_length=63, json_schema_extra={"enum": ["", *people]})),
+        "person": (str, Field("", title="2. Who are you?", max_length=200,
+                              description="Only people who may answer are listed.",
+                              json_schema_extra={"enum": ["", *people]})),
     }  # fmt: skip
     return create_model("Answer", __base__=Answer, **fields)

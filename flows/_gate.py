@@ -32,5 +32,5 @@ async def _suspend(incident: str, view: GateView) -> None:
     """The process ends here; the run begins again from the top when something wakes it (5: `take_in_answers`)."""
     key = next_form(incident)
     record_suspension(incident, key, view)
-    form = answer_form(view.open, view.people).with_initial_data(description=view.text)
+    form = answer_form(view.choices, view.people).with_initial_data(description=view.form)
     await asuspend_flow_run(wait_for_input=form, key=key)

@@ -12,8 +12,8 @@ from tasks.engine import form_answer
 from tasks.history import mirror_history
 from tasks.installation import Installation
 from tasks.ledger import door_actor
-from tasks.pages import approval_page, clean
-from tasks.step import here, pen, run_id, step
+from tasks.pages import approval_form, approval_page, clean
+from tasks.step import here, pen, run_id, step, tell
 
 
 class GateView(Value):
@@ -21,8 +21,13 @@ class GateView(Value):
 
     granted: list[str]
     open: list[str]
+    choices: list[str]
+    """The open requests as the form lists them: `id: what`."""
     people: list[str]
+    """Who may answer, as the form lists them: `name: full name, roles`."""
     text: str
+    form: str
+    """The same page, short enough to stand above the form."""
     seen: int
     """Size of the ledger before the decisions were read."""
 
@@ -32,7 +37,7 @@ def view_gate(incident_id: str, purpose: str) -> GateView:
     """Judge every request of this purpose from the record; what is settled is written down once."""
     installation, writer = here(), pen()
     seen = installation.store.size()
-    granted, open_requests, people = [], [], set()
+    granted, open_requests, people = [], [], set[str]()
     for request in requests_of(installation, incident_id):
         verdict = verdict_on(installation, request)
         if request.purpose == purpose:
@@ -40,10 +45,37 @@ def view_gate(incident_id: str, purpose: str) -> GateView:
             if verdict.standing is Standing.GRANTED:
                 granted.append(request.step)
         if verdict.standing is Standing.WAITING and request.purpose == purpose:
-            open_requests.append(request.id)
+            open_requests.append(request)
             people |= set(eligible(installation.active(), request))
-    text = approval_page(installation, incident_id, open_requests) if open_requests else ""
-    return GateView(granted=granted, open=open_requests, people=sorted(people), text=text, seen=seen)
+    said = _last_answer(installation, incident_id)
+    return GateView(
+        granted=granted, open=[request.id for request in open_requests],
+        choices=[choice(request.id, request.what) for request in open_requests],
+        people=[_who(installation, name) for name in sorted(people)], seen=seen,
+        text=approval_page(installation, incident_id, open_requests, said) if open_requests else "",
+        form=approval_form(installation, incident_id, open_requests, said) if open_requests else "",
+    )  # fmt: skip
+
+
+def choice(name: str, words: str) -> str:
+    """One line of a list in a form: `name: words`."""
+    return f"{name}: {' '.join(words.split())}"[:120]
+
+
+def chosen(line: str) -> str:
+    """The name in a line of a list in a form; a bare name is taken too."""
+    return line.partition(":")[0].strip()
+
+
+def _who(installation: Installation, name: str) -> str:
+    person = installation.active().people[name]
+    return choice(name, f"{person.name}, {', '.join(person.roles)}")
+
+
+def _last_answer(installation: Installation, incident_id: str) -> str:
+    """What became of the newest answer through a form, if the last wake was one."""
+    woken = installation.store.entries(incident_id, types=(EntryType.RUN_WOKEN,))
+    return str(woken[-1].body["because"]) if woken and woken[-1].body.get("answered") else ""
 
 
 def next_form(incident_id: str) -> str:
@@ -60,7 +92,12 @@ def record_suspension(incident_id: str, key: str, view: GateView) -> None:
     instant before it sleeps is not lost.
     """
     writer = pen()
-    create_markdown_artifact(view.text, key=f"approval-{incident_id.lower()}", description="Who must answer what")
+    count = f"{len(view.open)} decision{'s' if len(view.open) != 1 else ''}"
+    create_markdown_artifact(
+        view.text, key=f"approval-{incident_id.lower()}", description=f"{count} needed: what, why, and how to answer"
+    )
+    tell(f"{count} needed: {'; '.join(view.choices)}. May answer: {', '.join(chosen(who) for who in view.people)}.")
+    tell("To answer: menu ⋮ at the top right, Resume (older interface: the button Resume). Nothing happens without it.")
     mirror_history(incident_id)
     writer.write(
         EntryType.RUN_SUSPENDED, f"suspended/{run_id()}/{key}", incident=incident_id,
@@ -86,32 +123,42 @@ def _record_wake(
     installation: Installation, incident_id: str, form: LedgerEntry, answer: dict[str, str] | None
 ) -> None:
     said = "woken without an answer; nothing changes by that"
-    if answer is not None and (answer.get("person") or answer.get("answer") in ("approve", "deny")):
-        said = _submit(installation, answer)
+    answered = answer is not None and bool(answer.get("person") or answer.get("answer") in ("approve", "deny"))
+    if answer is not None and answered:
+        said = _submit(installation, incident_id, answer)
         create_markdown_artifact(
-            f"**Last answer through the form:** {clean(said)}", key=f"answer-{incident_id.lower()}",
+            f"**The last answer through the form:** {clean(said, 1000)}", key=f"answer-{incident_id.lower()}",
             description="What became of the last answer",
         )  # fmt: skip
+        tell(f"The last answer through the form: {said}")
     pen().write(
         EntryType.RUN_WOKEN, f"woken/{form.flow_run_id}/{form.body['form']}", incident=incident_id,
-        body={"form": form.body["form"], "because": said},
+        body={"form": form.body["form"], "because": said, "answered": answered},
     )  # fmt: skip
 
 
-def _submit(installation: Installation, answer: dict[str, str]) -> str:
+def _submit(installation: Installation, incident_id: str, answer: dict[str, str]) -> str:
     """Hand the form's answer to the one function that accepts decisions; a wrong one gets a sentence and no effect."""
+    name, word, person = (chosen(str(answer.get(key, ""))) for key in ("request", "answer", "person"))
+    if word not in ("approve", "deny") or not person or not name:
+        return (
+            "NOT accepted: an answer needs all of: which request, who you are, and approve or deny. "
+            "The request still waits. Resume again and choose all three, with a new one-time code."
+        )
+    if name not in {request.id for request in requests_of(installation, incident_id)}:
+        return "NOT accepted: this incident has no such request. Resume again and choose one of the list."
     try:
-        request = find_request(installation, str(answer.get("request", "")))
+        request = find_request(installation, name)
         statement = Statement(
-            installation=installation.id, request=request.digest(), answer=Answer(str(answer.get("answer", ""))),
-            person=str(answer.get("person", "")), reason=str(answer.get("reason", "")) or "(no reason given)",
+            installation=installation.id, request=request.digest(), answer=Answer(word), person=person, reason=str(answer.get("reason", "")) or "(no reason given)",
         )  # fmt: skip
         verdict = submit_decision(
             installation, statement, door=door_actor("form"), signature=str(answer.get("signature", "")).strip(),
             code=str(answer.get("one_time_code", "")).strip(),
         )  # fmt: skip
     except ApprovalError as error:
-        return f"the answer was not accepted: {error.problem} {error.next_step}"
+        return f"NOT accepted: {error.problem} The request still waits. Next: {error.next_step}"
     except (QuellError, ValueError) as error:
-        return f"the answer could not be read ({type(error).__name__}); the request still waits"
-    return f"an answer of {statement.person} was accepted; the request now stands {verdict.standing}"
+        return f"NOT accepted: the answer could not be read ({type(error).__name__}). The request still waits."
+    waits = f"; it still {verdict.because}" if verdict.still_needed else ""
+    return f"{word} by {person} was accepted. {request.id} now stands {verdict.standing}{waits}."

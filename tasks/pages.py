@@ -9,30 +9,40 @@ from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.case import action_rows
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
-from runbooks.domain.instants import milliseconds_between, moment
+from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.review import Review
 from runbooks.domain.value import short
-from tasks.approval import eligible, plan_of, requests_of, verdict_on
+from tasks.approval import eligible, plan_of, verdict_on
 from tasks.installation import Installation
-from tasks.step import here, pen
+from tasks.step import here, pen, tell
 
 
-def clean(text: str) -> str:
+def clean(text: str, longest: int = 300) -> str:
     """Text for a table cell: one line, no markup, bounded."""
     kept = "".join(c if c.isprintable() else " " for c in text)
     for mark in "|`<>[]*_#!":
         kept = kept.replace(mark, " " if mark == "|" else "\\" + mark if mark in "*_#[]!`" else " ")
-    return kept[:300]
+    return kept[:longest]
 
 
-def _leave(key: str, incident: str, text: str, description: str) -> None:
-    create_markdown_artifact(text, key=f"{key}-{incident.lower()}", description=description)
+def _leave(key: str, incident: str, text: str, headline: str) -> None:
+    """The page, and its headline where people look first: on the page's card and among the run's lines."""
+    create_markdown_artifact(text, key=f"{key}-{incident.lower()}", description=headline)
+    tell(f"{headline}. See the artifact {key}.")
 
 
 def _mark(incident: Incident) -> str:
-    return "> **DRILL.** Nothing here is real; only practice systems are touched.\n\n" if incident.drill else ""
+    return "**DRILL.** Nothing here is real; only practice systems are touched.\n\n" if incident.drill else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _time(instant: str) -> str:
+    return f"{instant[:10]} {instant[11:19]} UTC"
 
 
 def leave_brief(incident_id: str) -> None:
@@ -47,16 +57,20 @@ def leave_brief(incident_id: str) -> None:
     proven = "proven" if incident.requester.proven else "a typed name: one person more must approve"
     _leave(
         "brief", incident_id,
-        f"{_mark(incident)}# {incident.id}: {incident.archetype.shown} on {incident.system}\n\n"
-        f"**{incident.severity.severity}**{provisional} · lead **{incident.lead}** · "
-        f"asked for by {clean(incident.requester.name)} ({proven}) · opened {incident.opened_at[:19]} UTC\n\n"
-        f"## Why {incident.severity.severity}\n{reasons}\n\n"
-        f"## Suspected causes\n{causes or '- none named yet'}\n\n"
+        f"{_mark(incident)}## {incident.archetype.shown} on {incident.system}: {incident.severity.severity}\n\n"
+        f"- **Incident:** {incident.id}, opened {_time(incident.opened_at)}\n"
+        f"- **Severity:** {incident.severity.severity}{provisional}\n- **Lead:** {incident.lead}\n"
+        f"- **Reported by:** {clean(incident.requester.name)} ({proven})\n"
+        + ("" if incident.known_system else "- **This system is not in config/systems.toml:** evidence is kept, "
+           "but nothing can be taken away. If the name is a slip, start again with the right one.\n")
+        + f"\n### Why {incident.severity.severity}\n{reasons}\n\n"
+        f"### Suspected causes\n{causes or '- none named yet'}\n\n"
         f"What was reported is sealed as evidence (digest `{short(incident.report)}`); "
         "it is not repeated here, because it may be hostile.\n\n"
-        f"**What happens next:** evidence is sealed, then you are asked for consent. Look at any time: "
+        "**What happens next:** evidence is sealed, then people are asked for consent. What they are asked stands in "
+        "the artifact *approval* of this run; they answer with ⋮ → Resume. Look at any time in a terminal: "
         f"`quell show {incident.id}`",
-        "What is known, who leads, how bad it is",
+        f"{incident.severity.severity}, lead {incident.lead}: what is known and why it is this bad",
     )  # fmt: skip
 
 
@@ -69,17 +83,28 @@ def leave_manifest(incident_id: str) -> None:
     manifest = Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"]))
     incident = installation.incident(incident_id)
     rows = "\n".join(
-        f"| {s.evidence_class} | {s.evidence_class.holds} | **{s.captured}** | {clean(s.reason)} |"
+        f"| {s.evidence_class} | {s.evidence_class.holds} | **{s.captured}** | {_reason(s.reason)} |"
         for s in manifest.standings
     )
-    gaps = f"**{len(manifest.gaps)} gaps**, each named below" if manifest.gaps else "no gaps"
+    gaps = _count(len(manifest.gaps), "gap") if manifest.gaps else "no gaps"
+    headline = f"{_count(manifest.items, 'item')} sealed, {gaps}"
     _leave(
         "evidence", incident_id,
-        f"{_mark(incident)}# Evidence sealed: {manifest.items} items, {manifest.bytes} bytes, {gaps}\n\n"
-        f"Manifest `{sealed.subject['manifest']}`, sealed {manifest.sealed_at[:19]} UTC, ledger entry {sealed.index}\n\n"
-        f"| | What | Sealed? | |\n|---|---|---|---|\n{rows}\n",
-        "What is sealed, and every gap",
+        f"{_mark(incident)}## Evidence: {headline}\n\n"
+        f"Sealed {_time(manifest.sealed_at)}, before anything is taken away. {_size(manifest.bytes)}, "
+        f"ledger entry {sealed.index}. A gap is something that the runbook wants and that could not be sealed.\n\n"
+        f"| Class | What | Sealed? | How much, or why not |\n|---|---|---|---|\n{rows}\n\n"
+        f"Digest of the manifest:\n\n    {sealed.subject['manifest']}\n",
+        headline,
     )  # fmt: skip
+
+
+def _reason(text: str) -> str:
+    return "1 item" if text == "1 items" else clean(text)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 1_000_000 else f"{max(1, count // 1000)} kB"
 
 
 def leave_containment(incident_id: str) -> None:
@@ -87,25 +112,31 @@ def leave_containment(incident_id: str) -> None:
     installation, writer = here(), pen()
     incident = installation.incident(incident_id)
     plan = plan_of(installation, incident_id)
-    rows = []
-    for row in action_rows(plan, writer.entries(incident_id)):
-        lag = ""
-        if row.applied_at and row.effective_at:
-            lag = f"{max(0, milliseconds_between(row.applied_at, row.effective_at)) / 1000:.1f} s later"
-        rows.append(
-            f"| {clean(row.title)} | {row.verb.shown} | {row.reversibility} | **{row.status}** | "
-            f"{(row.applied_at or '')[11:19]} | {(row.effective_at or '')[11:19]} {lag} | {clean(row.because)} |"
-        )
+    found = action_rows(plan, writer.entries(incident_id))
+    effective = sum(row.effective_at is not None and row.undone_at is None for row in found)
+    rows = [
+        f"| **{clean(row.title)}** ({row.verb.shown}) | **{row.status}** | {(row.applied_at or '-')[11:19]} | "
+        f"{(row.effective_at or '-')[11:19]}{_lag(row.applied_at, row.effective_at)} | "
+        f"{(row.undone_at or '-')[11:19]} | {clean(row.because)} |"
+        for row in found
+    ]
     refused = "\n".join(f"- {clean(text)}" for text in plan.refused)
     table = "\n".join(rows)
+    headline = f"{effective} of {_count(len(found), 'act')} effective now"
     _leave(
         "containment", incident_id,
-        f"{_mark(incident)}# What was taken away\n\n*Applied* means that the system said yes. *Effective* means that the "
-        "harmful path was refused several times in a row, through the path that the agent itself uses.\n\n"
-        "| What | How | Class | Known status | Applied | Effective | Why we say so |\n|---|---|---|---|---|---|---|\n"
-        f"{table}\n\n" + (f"**Not planned**\n{refused}\n" if refused else ""),
-        "Every act: applied, effective, or not",
+        f"{_mark(incident)}## What was taken away: {headline}\n\n*Applied*: the system said yes. *Effective*: the "
+        "harmful path was refused several times in a row, through the path that the agent itself uses. Times are UTC."
+        "\n\n| What | Status | Applied | Effective | Given back | Why we say so |\n|---|---|---|---|---|---|\n"
+        f"{table}\n\n" + (f"### Not planned\n{refused}\n" if refused else ""),
+        headline,
     )  # fmt: skip
+
+
+def _lag(applied: str | None, effective: str | None) -> str:
+    if not applied or not effective:
+        return ""
+    return f" ({max(0, milliseconds_between(applied, effective)) / 1000:.1f} s later)"
 
 
 def leave_recovery(incident_id: str) -> None:
@@ -118,13 +149,13 @@ def leave_recovery(incident_id: str) -> None:
     word = "The fix holds" if v.passed else "The fix does NOT hold: nothing is given back"
     _leave(
         "recovery", incident_id,
-        f"{_mark(incident)}# {word}\n\n| | |\n|---|---|\n| attack replayed, harmless | {v.trials} times |\n"
+        f"{_mark(incident)}## {word}\n\n| What was tried | Result |\n|---|---|\n| attack replayed, harmless | {v.trials} times |\n"
         f"| got through | **{v.hits}** |\n| could not tell (counted as hits) | {v.unclear} |\n"
         f"| true rate is below, with {v.bar.confidence_percent} % confidence | **{v.upper_bound_percent} %** |\n"
         f"| the bar | {v.bar.highest_rate_percent} % |\n"
         f"| benign requests that still work | {v.benign_trials - v.benign_failures} of {v.benign_trials} |\n\n"
         + "\n".join(f"- {clean(reason)}" for reason in v.reasons),
-        "Hits of n against the bar",
+        f"{word.partition(':')[0]}: {v.hits} of {_count(v.trials, 'trial')} got through",
     )  # fmt: skip
 
 
@@ -140,53 +171,80 @@ def leave_review(review: Review) -> None:
     actions = "\n".join(f"| {clean(a.what)} | {a.owner} | {a.due} | {clean(a.because)} |" for a in review.actions)
     _leave(
         "review", review.incident,
-        f"{_mark(incident)}# Review of {review.incident} (draft from the ledger)\n\n## Impact\n{bullets(review.impact)}\n\n"
-        f"## What worked\n{bullets(review.worked)}\n\n## What did not\n{bullets(review.did_not_work)}\n\n"
-        f"## Times, from the opening\n| | |\n|---|---|\n{times}\n\n## Open questions\n{bullets(review.questions)}\n\n"
-        f"## Action items\n| What | Owner | Due | Because |\n|---|---|---|---|\n{actions}\n\n"
-        f"## Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n",
-        "Timeline, impact, times, questions, action items",
+        f"{_mark(incident)}## Review of {review.incident} (draft from the ledger)\n\n### Impact\n{bullets(review.impact)}\n\n"
+        f"### What worked\n{bullets(review.worked)}\n\n### What did not\n{bullets(review.did_not_work)}\n\n"
+        f"### Times, from the opening\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
+        f"### Action items\n| What | Owner | Due | Because |\n|---|---|---|---|\n{actions}\n\n"
+        f"### Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n",
+        f"Draft: {_count(len(review.actions), 'action item')}, {_count(len(review.questions), 'open question')}",
     )  # fmt: skip
 
 
-def approval_page(installation: Installation, incident_id: str, request_ids: list[str]) -> str:
+def approval_page(
+    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
+) -> str:
     """What a person needs to decide, and how to answer, for every open request."""
-    incident = installation.incident(incident_id)
-    chosen = [r for r in requests_of(installation, incident_id) if r.id in request_ids]
-    parts = [
-        f"{_mark(incident)}# {len(chosen)} decision{'s' if len(chosen) != 1 else ''} needed: {incident.id}, "
-        f"{incident.archetype.shown} on {incident.system}, {incident.severity.severity}\n"
-    ]
-    parts += [_one_request(installation, request) for request in chosen]
-    parts.append(
-        "---\n**How to answer.** Here: open this run, menu **⋮ → Resume**, choose the request, your name, approve or "
-        "deny, a reason, and your one-time code (or paste a signature). Or in a terminal:\n\n"
-        '    quell approve REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason "…"\n'
-        '    quell deny    REQUEST --as YOU --key ~/.ssh/id_ed25519 --reason "…"\n\n'
-        "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing."
+    example = requests[0].id
+    return _approval(installation, incident_id, requests, last_answer) + (
+        "\n---\n### How to answer\n"
+        "**Here:** open this run, press **⋮** at the top right, then **Resume** (older interface: the button "
+        "**Resume**). Choose the request, yourself, approve or deny; give a reason and your one-time code.\n\n"
+        "**In a terminal**, with your own SSH key:\n\n"
+        f'    quell approve {example} --as YOU --key ~/.ssh/id_ed25519 --reason "..."\n'
+        f'    quell deny    {example} --as YOU --key ~/.ssh/id_ed25519 --reason "..."\n\n'
+        "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing.\n"
     )
-    return "\n".join(parts)
+
+
+def approval_form(
+    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
+) -> str:
+    """The same above the form, which is narrow: no tables, no commands."""
+    return _approval(installation, incident_id, requests, last_answer) + (
+        "\n---\n**How to answer:** fill in 1 to 5 below, then press **Resume** (older interface: **Submit**). One answer "
+        "is for one request; for the next one, Resume again with the next one-time code. Without an answer nothing "
+        "changes.\n"
+    )
+
+
+def _approval(
+    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
+) -> str:  # fmt: skip
+    incident = installation.incident(incident_id)
+    last = f"**The last answer:** {clean(last_answer, 1000)}\n\n" if last_answer else ""
+    head = (
+        f"{_mark(incident)}{last}### {_count(len(requests), 'decision')} needed\n\n"
+        f"{incident.id}, {incident.archetype.shown} on {incident.system}, **{incident.severity.severity}**, "
+        f"lead {incident.lead}\n\n"
+    )
+    return head + "\n".join(_one_request(installation, request) for request in requests)
 
 
 def _one_request(installation: Installation, request: ApprovalRequest) -> str:
     verdict = verdict_on(installation, request)
-    who = ", ".join(eligible(installation.active(), request)) or "nobody who is listed"
-    answered = ", ".join(verdict.approvers) or "nobody yet"
-    left = (moment(request.expires_at) - moment(request.asked_at)).total_seconds() / 60
-    giving_back = request.purpose is not Purpose.CONTAIN
+    open_to = [name for name in eligible(installation.active(), request) if name not in verdict.approvers]
     proofs = " or ".join("an SSH signature" if p == "ssh" else "a one-time code" for p in request.proofs)
-    return (
-        f"## {request.id}: {clean(request.what)}\n\n| | |\n|---|---|\n"
-        f"| **What will be done** | {clean(request.what)} ({clean(request.target)}) |\n"
-        f"| **Why** | {clean(request.why)} |\n"
-        f"| **What it breaks** | {clean(request.blast_radius)} |\n"
-        f"| **Can it be undone?** | {request.reversibility.meaning}: {clean(request.undo)} |\n"
-        f"| **Evidence** | sealed, manifest `{short(request.manifest) if request.manifest else 'WAIVED'}` |\n"
-        f"| **Asked for by** | {clean(request.requester.name)} "
-        f"({'proven' if request.requester.proven else 'not proven, so one person more'}) |\n"
-        f"| **Needed** | {request.people} of: {', '.join(request.roles)}; proof: {proofs} |\n"
-        f"| **Answered** | {answered} |\n| **Still needed** | {clean(verdict.because)} (may answer: {who}) |\n"
-        f"| **If nobody answers** | it expires {request.expires_at[:16]} UTC ({left:.0f} min after asking); nothing "
-        f"{'is given back' if giving_back else 'is done'} |\n"
-        f"| **Digest** | `{request.digest()}` |\n"
-    )
+    evidence = f"sealed, manifest `{short(request.manifest)}`" if request.manifest else "**WAIVED, not sealed**"
+    nothing = "nothing is done" if request.purpose is Purpose.CONTAIN else "nothing is given back"
+    lines = [
+        ("What will be done", f"{clean(request.what)}: {clean(request.target)}"),
+        ("Why", clean(request.why)),
+        ("What it breaks", clean(request.blast_radius)),
+        ("Undo", f"{request.reversibility.meaning}. {clean(request.undo)}"),
+        ("Evidence", evidence),
+        ("Asked for by", f"{clean(request.requester.name)}" + ("" if request.requester.proven else _UNPROVEN)),
+        ("Answered so far", ", ".join(f"{name} approved" for name in verdict.approvers) or "nobody yet"),
+        ("Did not count", "; ".join(clean(one) for one in verdict.not_counted)),
+        ("Still needed", f"{_people(verdict.still_needed)}, each with {proofs}: {clean(verdict.because)}"),
+        ("Who can", ", ".join(open_to) or "**nobody who is listed**"),
+        ("If nobody answers", f"it expires {_time(request.expires_at)}; {nothing}"),
+        ("Digest", f"`{short(request.digest())}` (what an answer is bound to)"),
+    ]
+    return f"#### {request.id}: {clean(request.what)}\n\n" + "".join(f"- **{k}:** {v}\n" for k, v in lines if v)
+
+
+_UNPROVEN = " (a typed name proves nothing, so one person more must approve)"
+
+
+def _people(number: int) -> str:
+    return f"{number} {'person' if number == 1 else 'people'}"

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 FOREIGN = ("PREFECT_", "QUELL_", "AWS_", "OTEL_")
+KEPT = {"QUELL_SCREENSHOTS"}  # where the browser's tests leave their pictures
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 HOME_NAMES = {"localhost", "localhost.localdomain", "", "0.0.0.0", "::"}  # noqa: S104  compared with, never listened on
 
 
 def _own_world() -> None:
-    for name in [name for name in os.environ if name.startswith(FOREIGN) or name in PROXIES]:
+    for name in [name for name in os.environ if (name.startswith(FOREIGN) and name not in KEPT) or name in PROXIES]:
         del os.environ[name]
     world = Path(tempfile.mkdtemp(prefix="quell-tests-"))
     atexit.register(shutil.rmtree, world, ignore_errors=True)

@@ -113,7 +113,7 @@ def _parser(chosen: Command | None) -> argparse.ArgumentParser:
         usage="quell COMMAND [...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=_listing(),
-        epilog="`quell COMMAND --help` says more about one. Data lives in $QUELL_HOME (default: .quell).\n"
+        epilog="`quell COMMAND --help` says more about one. Data: $QUELL_HOME, else .quell here.\n"
         "Exit: 0 done and true, 1 done and false, 2 wrong use, 3 could not be done.",
     )
     commands = parser.add_subparsers(prog="quell", help=argparse.SUPPRESS, dest="command", required=True)

@@ -121,6 +121,24 @@ def judge_containment(rows: tuple[ActionRow, ...]) -> ContainmentVerdict:
     )  # fmt: skip
 
 
+def judge_ending(near_miss: bool, rows: tuple[ActionRow, ...], entries: list[LedgerEntry]) -> Ending:
+    """How the response ended, from the acts and the entries so far."""
+    if near_miss:
+        return Ending.NEAR_MISS
+    if not rows:
+        return Ending.EVIDENCE_ONLY
+    contained = judge_containment(rows)
+    recovery = next((e for e in reversed(entries) if e.type is EntryType.RECOVERY_JUDGED), None)
+    if recovery is not None and recovery.body["passed"] and contained.complete:
+        asked = [e for e in entries if e.type in (EntryType.REQUEST_DENIED, EntryType.REQUEST_EXPIRED)]
+        kept_off = any(entry.body["purpose"] != "contain" for entry in asked)
+        return Ending.CONTAINED if kept_off else Ending.RECOVERED
+    if contained.complete:
+        return Ending.CONTAINED
+    some = contained.anything or any(row.status is ContainmentStatus.PARTIAL for row in rows)
+    return Ending.PARTIAL if some else Ending.NOT_CONTAINED
+
+
 def seconds(milliseconds: int) -> str:
     """Seconds with three decimals, as text."""
     return f"{milliseconds / 1000:.3f}"

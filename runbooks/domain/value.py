@@ -8,6 +8,7 @@ bytes; a test compares the two on generated values.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -67,8 +68,16 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
+_STORED = "stored value"
+"""Mark of a value that was read from bytes. It is no field: equality, hash and dumps do not see it."""
+
+
 class Value(BaseModel):
-    """A frozen noun: equal by content, refuses unknown fields, has one canonical form and one digest."""
+    """A frozen noun: equal by content, refuses unknown fields, has one canonical form and one digest.
+
+    What was read from bytes keeps the digest of those bytes, also where a later version of this noun has more fields:
+    a field that was not there then is left out again, here and in everything inside.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,8 +86,8 @@ class Value(BaseModel):
         return self.model_dump(mode="json")
 
     def canonical(self) -> bytes:
-        """Canonical bytes of the whole value."""
-        return canonical(self.as_json())
+        """Canonical bytes of the whole value; of one that was read, the bytes that were read."""
+        return canonical(self.model_dump(mode="json", exclude_unset=_STORED in self.__dict__))
 
     def digest(self) -> Digest:
         """Digest of the canonical bytes."""
@@ -87,4 +96,28 @@ class Value(BaseModel):
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The value whose canonical or plain JSON these bytes are; pydantic raises on anything else."""
-        return cls.model_validate_json(data)
+        value = cls.model_validate_json(data)
+        _mark_stored(value)
+        return value
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy; one that is changed is a new value and has a digest of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied.__dict__.pop(_STORED, None)
+        return copied
+
+
+def _mark_stored(value: object) -> None:
+    """Mark a value and all values inside it as read from bytes."""
+    if isinstance(value, Value):
+        inner = list(value.__dict__.values())
+        value.__dict__[_STORED] = True
+    elif isinstance(value, dict):
+        inner = list(value.values())
+    elif isinstance(value, list | tuple):
+        inner = list(value)
+    else:
+        return
+    for one in inner:
+        _mark_stored(one)

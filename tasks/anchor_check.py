@@ -13,7 +13,8 @@ from runbooks.domain.audit import Finding, caveat, fault
 from runbooks.domain.checkpoint import Checkpoint, FormatError, VerifierKey
 from runbooks.domain.instants import Instant, moment
 from runbooks.domain.merkle import is_consistent
-from runbooks.domain.timestamp import NoStampError, read_response
+from runbooks.domain.timestamp import NoStampError, read_response, request_for
+from runbooks.domain.value import Digest, canonical
 from tasks.bag import Bag, read
 from tasks.checkpoints import open_note
 
@@ -25,9 +26,12 @@ MOST_COPIES = 1_000_000
 
 def check_anchors(
     bag: Bag, head: Checkpoint, keys: list[VerifierKey], findings: list[Finding], checked: dict[str, int], *,
-    authority: Path | None, copies: Path | None, opened: int,
+    authority: Path | None, copies: Path | None, opened: int, recorded: set[Digest],
 ) -> None:  # fmt: skip
-    """Every earlier head leads to this one; every time-stamp is over its head; the auditor's copies say the same."""
+    """Every earlier head leads to this one; every time-stamp is over its head; the auditor's copies say the same.
+
+    `recorded`: digests that entries of the log name. An anchor of an earlier head is on record; the newest cannot be yet.
+    """
     names = [name for name in bag.names() if name.startswith(_FOLDER) and name != bundle.CONSISTENCY]
     paths = _paths(bag, findings)
     heads: dict[int, Checkpoint] = {}
@@ -42,6 +46,14 @@ def check_anchors(
     findings += [
         fault(bundle.CONSISTENCY, f"joins a head of size {size} that is not here.", "an anchor was taken out.")
         for size in sorted(set(paths) - set(heads))
+    ]
+    findings += [
+        fault(name, "is not the one that the log holds.", "this anchor was exchanged after the export.")
+        for name in names
+        if (part := _NAME.fullmatch(name))
+        and part[2] != "body"
+        and int(part[1]) < head.size
+        and "sha256:" + bag.sha256(name) not in recorded
     ]
     stamps = [name for name in names if name.endswith(".tsr")]
     for name in stamps:
@@ -71,9 +83,11 @@ def _whole(name: str, names: list[str]) -> bool:
 def _paths(bag: Bag, findings: list[Finding]) -> dict[int, list[bytes]]:
     found: dict[int, list[bytes]] = {}
     try:
-        for line in read(bag, bundle.CONSISTENCY).splitlines():
+        for line in read(bag, bundle.CONSISTENCY).splitlines(keepends=True):
             proof = json.loads(line)
             found[int(proof["size"])] = [bytes.fromhex(step) for step in proof["path"]]
+            if canonical(proof) + b"\n" != line or line != line.lower():
+                raise FormatError("a line is not written in the one form that it has")
     except (KeyError, ValueError, TypeError):
         findings.append(fault(bundle.CONSISTENCY, "cannot be read.", "earlier heads cannot be joined to this one."))
     return found
@@ -112,8 +126,17 @@ def _stamp(bag: Bag, name: str, heads: dict[int, Checkpoint], authority: Path | 
         said = str(error) if isinstance(error, NoStampError) else "cannot be read"
         findings.append(fault(name, f"{said}.", "this time-stamp was changed; it proves nothing."))
         return
-    if stamp.imprint != sha256(anchor.body()).hexdigest():
+    imprint = sha256(anchor.body())
+    try:
+        asked = read(bag, name.replace(".tsr", ".tsq"), 4096)
+    except (KeyError, ValueError):
+        asked = b""
+    if stamp.imprint != imprint.hexdigest():
         findings.append(fault(name, "is over something else than its head.", "it was exchanged; it proves nothing."))
+    elif stamp.nonce is None or asked != request_for(imprint.digest(), stamp.nonce):
+        findings.append(
+            fault(name.replace(".tsr", ".tsq"), "is not the request that was answered.", "it was exchanged.")
+        )
     elif authority is None:
         findings.append(
             caveat(name, f"says {stamp.at}; its signature was not checked.", "give --tsa-ca to have it checked.")

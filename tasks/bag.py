@@ -9,6 +9,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -158,22 +159,30 @@ def check_bag(bag: Bag) -> tuple[list[Finding], int]:
 
 def _listed(bag: Bag, listing: str, findings: list[Finding]) -> dict[str, str]:
     try:
-        text = read(bag, listing).decode("ascii")
+        listed, wrong = _parsed(listing, read(bag, listing).decode("ascii"))
     except (KeyError, ValueError) as error:
         findings.append(fault(listing, f"cannot be read ({type(error).__name__}).", "no digest can be compared."))
         return {}
+    findings += wrong
+    return listed
+
+
+@lru_cache(maxsize=4)
+def _parsed(listing: str, text: str) -> tuple[dict[str, str], list[Finding]]:
+    """Path to digest, and what is wrong with the lines."""
     found: dict[str, str] = {}
+    wrong: list[Finding] = []
     if not text.endswith("\n"):
-        findings.append(fault(listing, "ends in the middle of a line.", "it was cut."))
+        wrong.append(fault(listing, "ends in the middle of a line.", "it was cut."))
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         parts = _LINE.fullmatch(line)
         if parts is None:
-            findings.append(fault(listing, f"line {number} is not `DIGEST  PATH`.", "the list was changed."))
+            wrong.append(fault(listing, f"line {number} is not `DIGEST  PATH`.", "the list was changed."))
         elif not is_safe(parts[2]) or parts[2] in found:
-            findings.append(_impossible(listing, f"line {number} names {parts[2][:200]!r}, climbing or twice, which"))
+            wrong.append(_impossible(listing, f"line {number} names {parts[2][:200]!r}, climbing or twice, which"))
         else:
             found[parts[2]] = parts[1]
-    return found
+    return found, wrong
 
 
 def _impossible(where: str, what: str) -> Finding:

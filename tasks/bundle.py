@@ -207,7 +207,10 @@ class _Export:
     def _seal(self, seal: bundle.Export, report: bytes) -> LedgerEntry:
         return self._home.pen(door_actor("export")).write(
             EntryType.BUNDLE_EXPORTED, f"exported/{self._incident}/{clock()}", incident=self._incident,
-            subject={"report": digest_of(report), "verifier": digest_of(_verifier()), "guide": digest_of(guide())},
+            subject={
+                "report": digest_of(report), "verifier": digest_of(_verifier()), "guide": digest_of(guide()),
+                "decisions": bundle.listing_digest(self._manifest, "data/decisions/"),
+            },
             body={"export": seal.as_json()},
         )  # fmt: skip
 

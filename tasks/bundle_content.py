@@ -16,7 +16,7 @@ from runbooks.domain.merkle import Tree
 from runbooks.domain.merkle import leaf as leaf_of
 from runbooks.domain.value import Digest, canonical, digest_of
 from tasks.bag import Bag, read
-from tasks.proofs import allowed_signers, verify_bytes
+from tasks.proofs import verify_bytes
 
 _OBJECTS, _EVIDENCE, _DECISIONS = "data/objects/", "data/evidence/", "data/decisions/"
 _EXCHANGED = "it was exchanged after the export, or its digests were made again."
@@ -131,7 +131,7 @@ def _items(bag: Bag, names: list[str], leaves: list[bytes], findings: list[Findi
     count, next_index = 0, 0
     for name in sorted(names):
         try:
-            for index, salt, item in _records(bag, name):
+            for index, salt, item in records(bag, name):
                 _demand(next_index <= index < len(leaves), "an index that was there already, or that has no leaf")
                 if leaf_of(hashlib.sha256(salt + item).digest()) != leaves[index]:
                     findings.append(
@@ -147,7 +147,7 @@ def _items(bag: Bag, names: list[str], leaves: list[bytes], findings: list[Findi
     return count
 
 
-def _records(bag: Bag, name: str) -> Iterator[tuple[int, bytes, bytes]]:
+def records(bag: Bag, name: str) -> Iterator[tuple[int, bytes, bytes]]:
     """Index, salt and bytes of each item; holds one item and one piece in memory."""
     buffer, whole, passed = bytearray(), bag.size(name), 0
     for piece in bag.stream(name):
@@ -182,8 +182,6 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
             "person": f"{said.get('person')}\n".encode(), "namespace": f"{namespace}\n".encode(),
             "verify-time": (entry.at[:19].replace("-", "").replace(":", "").replace("T", "") + "Z\n").encode(),
         }  # fmt: skip
-        if configuration is not None:
-            files["allowed_signers"] = allowed_signers(configuration).encode()
         expected |= {f"{folder}/{name}" for name in (*files, "allowed_signers")}
         for name, data in files.items():
             try:
@@ -196,8 +194,13 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
                         "a decision was exchanged or taken out.",
                     )
                 )
+        _allowed(bag, f"{folder}/allowed_signers", configuration, findings)
         _signature(configuration, entry, said, str(proof["signature"]), namespace, folder, findings)
     findings += [fault(name, "belongs to no signed entry.", "it was added.") for name in sorted(names - expected)]
+    listed = {name: bag.sha256(name) for name in names}
+    sealed = next((e.subject.get("decisions") for e in reversed(entries) if e.type is EntryType.BUNDLE_EXPORTED), None)
+    if sealed != bundle.listing_digest(listed, _DECISIONS):
+        findings.append(fault(_DECISIONS, "the files are not those that were sealed.", _EXCHANGED))
     codes = sum(
         e.type is EntryType.DECISION_RECORDED and e.body.get("proof", {}).get("kind") == "code" for e in entries
     )
@@ -207,6 +210,23 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
                    "they are attested by quell, not signed by the person; nobody else can check them.")
         )  # fmt: skip
     checked["signatures"] = len(expected) // 6
+
+
+def _allowed(bag: Bag, name: str, configuration: Configuration | None, findings: list[Finding]) -> None:
+    """Whoever the file allows is listed with that key in the configuration of that moment."""
+    people = configuration.people if configuration else {}
+    keys = {(person, tuple(line.split()[:2])) for person, one in people.items() for line in one.ssh_keys}
+    try:
+        lines = [line.split(" ") for line in read(bag, name).decode().splitlines()]
+        strangers = [line[0] for line in lines if (line[0], tuple(line[-2:])) not in keys]
+    except (KeyError, ValueError, IndexError):
+        strangers = ["somebody"]
+    findings += [
+        fault(
+            name, f"allows {stranger[:80]!r} a key that was not theirs.", "whoever holds that key could pass for them."
+        )
+        for stranger in strangers
+    ]
 
 
 def _signature(

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.evidence import EvidenceClass
+from runbooks.domain.history import Pages
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Json
 from tasks.engine import engine, runs_of
@@ -48,6 +49,16 @@ def mirror_history(incident_id: str) -> None:
 def mirror(incident_id: str) -> None:
     """The same as a step of its own, for the end of a response."""
     mirror_history(incident_id)
+
+
+def pages_now(incident_id: str) -> Pages | None:
+    """What Prefect says now about the runs of this incident, by run id; None when its database knows no run at all."""
+    found = runs_of(incident_id)
+    if not found:
+        with engine() as client:
+            if not client.read_flow_runs(limit=1):
+                return None
+    return {str(run.id): json.loads(_page(run)) for run in found}
 
 
 def _page(run: FlowRun) -> bytes:

@@ -64,6 +64,7 @@ def verify_bundle(
         check_anchors(
             reading.bag, reading.head, reading.keys, reading.findings, reading.checked, authority=authority,
             copies=anchors, opened=reading.entries[0].index if reading.entries else 0,
+            recorded={digest for entry in reading.house for digest in entry.subject.values()},
         )  # fmt: skip
     return reading
 
@@ -202,7 +203,7 @@ def _sealed_files(reading: Reading, last: LedgerEntry, seal: bundle.Export) -> N
     except (KeyError, ValueError):
         reading.findings.append(fault("bag-info.txt", "cannot be read.", "it was taken out or changed."))
     reading.findings += [
-        caveat("bag-info.txt", f"{words}.", "its leaves are here: it can be disclosed later and proven then.")
+        caveat("bag-info.txt", f"{words}.", "leaf or digest is in the log: it can be disclosed later and proven then.")
         for words in bundle.withheld_words(seal)
     ]
 

@@ -5,6 +5,7 @@ A fault says that the record or bundle is not what it claims to be. A caveat is 
 
 from enum import StrEnum
 
+from runbooks.domain.ledger import LedgerEntry
 from runbooks.domain.value import Json, Value
 
 
@@ -62,3 +63,29 @@ def as_rows(audit: Audit) -> list[dict[str, Json]]:
     """The findings, faults first, as a program reads them."""
     ordered = sorted(audit.findings, key=lambda one: one.weight is not Weight.FAULT)
     return [one.as_json() for one in ordered]
+
+
+def told(entry: LedgerEntry) -> str:
+    """One entry in words, of quell's own words only."""
+    about = (
+        entry.body.get("action")
+        or entry.body.get("request")
+        or entry.body.get("ending")
+        or entry.body.get("source")
+        or ""
+    )
+    by = f" by {entry.actor.name}" if entry.actor.kind == "person" else ""
+    because = entry.body.get("because")
+    return (
+        f"{entry.type.replace('_', ' ')}{by}" + (f": {about}" if about else "") + (f" ({because})" if because else "")
+    )
+
+
+def differences_of(*triples: tuple[str, Json, Json]) -> list[str]:
+    """`name: recorded X, recomputed Y` for each pair that is not equal."""
+    return [f"{name}: recorded {_short(was)}, recomputed {_short(now)}" for name, was, now in triples if was != now]
+
+
+def _short(value: Json) -> str:
+    text = str(value)
+    return text if len(text) <= 160 else text[:160] + " …"

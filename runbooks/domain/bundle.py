@@ -16,7 +16,8 @@ The last entry is `bundle_exported`; the checkpoint's size is its index plus one
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from runbooks.domain.approval import DECISION_NAMESPACE
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.ledger import EntryType, LedgerEntry, leaf_hash
 from runbooks.domain.signed import POLICY_NAMESPACE, REPORT_NAMESPACE, WAIVER_NAMESPACE
-from runbooks.domain.value import Digest, Json, Value, canonical
+from runbooks.domain.value import Digest, Json, Value, canonical, digest_of
 
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 TAG_FILES = ("VERIFY.md", "bag-info.txt", "bagit.txt", "manifest-sha256.txt", "verify.py")
@@ -73,6 +74,7 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9][A-Za-z0-9._-]
 _DEVICES = frozenset({"con", "prn", "aux", "nul"})
 
 
+@lru_cache(maxsize=8192)
 def is_safe(path: str) -> bool:
     """Whether a path from a bundle may be used: relative, plain letters, climbing nowhere."""
     return _SAFE.fullmatch(path) is not None and not _DEVICES & set(path.lower().split("/"))
@@ -150,6 +152,11 @@ def objects_of(entry: LedgerEntry) -> Iterator[tuple[str, Digest]]:
 def object_path(name: str, digest: Digest) -> str:
     """Where an object stands in a bundle."""
     return f"data/objects/{name}-{digest.removeprefix('sha256:')}"
+
+
+def listing_digest(files: Mapping[str, str], folder: str) -> Digest:
+    """Digest over names and SHA-256 (hexadecimal) of all files of a folder, so that the seal covers them."""
+    return digest_of(canonical({name: digest for name, digest in files.items() if name.startswith(folder)}))
 
 
 def signed_part(

@@ -1,6 +1,7 @@
 """`quell verify DIR`: is this bundle the log's, whole and unchanged? Offline; believes nothing in the bundle."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from flows.doors.commands._say import Say, add_json
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-def tell(say: Say, audit: Audit, about: dict[str, object], well: str, ill: str) -> int:
+def tell(say: Say, audit: Audit, about: Mapping[str, object], well: str, ill: str) -> int:
     """The findings for a person or a program; exit code 0 when nothing counts against it."""
     incident = about.get("incident") or "bundle"
     verdict = well if audit.sound else f"{ill}: {len(audit.faults)} findings"

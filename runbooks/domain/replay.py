@@ -1,0 +1,277 @@
+"""Replaying an incident from its entries: every judgement is made again from the recorded inputs and compared.
+
+Nothing is believed but the inputs: the report as it arrived, the configuration and runbook versions that were pinned,
+the sealed manifest, the decisions, what probes and trials saw. What the record says came of them must come of them
+again. An input that was withheld makes a step "not recomputed", never "agrees".
+"""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Statement
+from runbooks.domain.audit import differences_of, told
+from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.containment import ContainmentStatus, Plan
+from runbooks.domain.evidence import Manifest
+from runbooks.domain.incident import Incident, Report
+from runbooks.domain.judging import judge_request
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.planning import make_plan
+from runbooks.domain.recovery import RecoveryVerdict, Trial, judge_recovery
+from runbooks.domain.runbook import Runbook
+from runbooks.domain.severity import judge_severity
+from runbooks.domain.value import Digest, Value
+
+V = TypeVar("V", bound=Value)
+
+
+class Outcome(StrEnum):
+    """What came of making a judgement again."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    WITHHELD = "not recomputed"
+    TOLD = "told"
+    """The entry holds no judgement; it is shown so that the film has no gap."""
+
+
+class Step(Value):
+    """One entry, replayed."""
+
+    entry: int
+    at: str
+    type: EntryType
+    outcome: Outcome
+    what: str
+    differences: tuple[str, ...] = ()
+
+
+class WithheldError(LookupError):
+    """An input is not there."""
+
+
+class Replay:
+    """`read` gives an object by its digest, or None; `fingerprints` the key lines of a configuration by fingerprint."""
+
+    def __init__(
+        self, entries: list[LedgerEntry], house: list[LedgerEntry], read: Callable[[Digest], bytes | None],
+        fingerprints: Callable[[Configuration], dict[str, str]],
+    ) -> None:  # fmt: skip
+        self._entries, self._house, self._read, self._fingerprints = entries, house, read, fingerprints
+
+    def steps(self) -> Iterator[Step]:
+        """Every entry in order, with what came of judging it again."""
+        again: dict[EntryType, Callable[[LedgerEntry], list[str]]] = {
+            EntryType.INCIDENT_OPENED: self._opened, EntryType.EVIDENCE_SEALED: self._sealed,
+            EntryType.PLAN_MADE: self._planned, EntryType.APPROVAL_REQUESTED: self._requested,
+            EntryType.REQUEST_GRANTED: self._settled, EntryType.REQUEST_DENIED: self._settled,
+            EntryType.REQUEST_EXPIRED: self._settled, EntryType.EFFECT_SENDING: self._sending,
+            EntryType.EFFECT_APPLIED: self._applied, EntryType.PROBES_JUDGED: self._probed,
+            EntryType.CONTAINMENT_JUDGED: self._contained, EntryType.RECOVERY_JUDGED: self._recovered,
+            EntryType.INCIDENT_CLOSED: self._closed,
+        }  # fmt: skip
+        for entry in self._entries:
+            judge = again.get(entry.type)
+            base = {"entry": entry.index, "at": entry.at, "type": entry.type, "what": told(entry)}
+            if judge is None:
+                yield Step(**base, outcome=Outcome.TOLD)
+                continue
+            try:
+                differences = judge(entry)
+                yield Step(
+                    **base, outcome=Outcome.DIFFERS if differences else Outcome.AGREES, differences=tuple(differences)
+                )
+            except WithheldError as error:
+                yield Step(**base, outcome=Outcome.WITHHELD, differences=(str(error),))
+            except (KeyError, ValueError, ValidationError) as error:
+                yield Step(
+                    **base, outcome=Outcome.DIFFERS,
+                    differences=(f"its inputs are not of the form that they should have ({type(error).__name__})",),
+                )  # fmt: skip
+
+    def _opened(self, entry: LedgerEntry) -> list[str]:
+        incident, report = self._get(entry, "incident", Incident), self._get(entry, "report", Report)
+        again = judge_severity(report.factors, frozenset(report.floors))
+        return differences_of(
+            ("severity", incident.severity.severity, again.severity), ("its reasons", incident.severity, again),
+            ("severity in the entry", entry.body["severity"], again.severity),
+            ("archetype", entry.body["archetype"], incident.archetype), ("system", report.system, incident.system),
+            ("drill mark", entry.body["drill"], incident.drill), ("report", incident.report, entry.subject["report"]),
+        )  # fmt: skip
+
+    def _sealed(self, entry: LedgerEntry) -> list[str]:
+        manifest = self._get(entry, "manifest", Manifest)
+        sealed = {e.subject["collection"] for e in self._before(entry) if e.type is EntryType.COLLECTION_SEALED}
+        listed = {collection.digest() for collection in manifest.collections}
+        return differences_of(
+            ("incident", manifest.incident, entry.incident), ("items", entry.body["items"], manifest.items),
+            ("bytes", entry.body["bytes"], manifest.bytes),
+            ("collections that were sealed", sorted(sealed), sorted(listed)),
+            ("required classes", manifest.required, tuple(s.evidence_class for s in manifest.standings)),
+            ("captured classes without a collection", [], [
+                s.evidence_class for s in manifest.standings if s.captured != "unavailable" and not s.collections
+            ]),
+        )  # fmt: skip
+
+    def _planned(self, entry: LedgerEntry) -> list[str]:
+        plan = self._get(entry, "plan", Plan)
+        earlier = [e for e in self._before(entry) if e.type is EntryType.PLAN_MADE]
+        if earlier:
+            before = self._get(earlier[-1], "plan", Plan)
+            kept = plan.actions[: len(before.actions)]
+            added = plan.actions[len(before.actions) :]
+            strangers = [a.id for a in added if a.attempt < 2 or not any(a.does(b) for b in before.actions)]
+            return differences_of(
+                ("acts that were planned before", before.actions, kept),
+                ("acts that nothing before planned", [], strangers),
+            )
+        incident = self._incident(entry)
+        again = make_plan(
+            incident, self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration),
+            manifest=self._subject_before(entry, EntryType.EVIDENCE_SEALED, "manifest"), waiver=plan.waiver,
+        )  # fmt: skip
+        return differences_of(
+            ("configuration", plan.configuration, self._active(entry)), ("acts", plan.actions, again.actions),
+            ("pre-authorised acts", plan.preauthorised, again.preauthorised), ("refusals", plan.refused, again.refused),
+            ("the whole plan", plan, again),
+        )  # fmt: skip
+
+    def _requested(self, entry: LedgerEntry) -> list[str]:
+        request, plan = self._get(entry, "request", ApprovalRequest), self._plan(entry)
+        action, incident = plan.action(request.step), self._incident(entry)
+        right = self._parse(self._active(entry), Configuration).right_for(
+            purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
+            severity=incident.severity.severity, system=action.system,
+        )  # fmt: skip
+        if right is None:
+            return ["expected a decision right that covers it, found none: nobody could have been asked"]
+        return differences_of(
+            ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
+            ("people", request.people, right.people + (0 if incident.requester.proven else 1)),
+            ("proofs", request.proofs, right.proofs), ("requester", request.requester, incident.requester),
+            ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
+            ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
+        )  # fmt: skip
+
+    def _settled(self, entry: LedgerEntry) -> list[str]:
+        request = self._get(entry, "request", ApprovalRequest)
+        seen = [int(index) for index in entry.body["decisions"]] or [entry.index]
+        decisions = tuple(
+            Decision(statement=Statement.model_validate(e.body["statement"]), proof=Proof.model_validate(e.body["proof"]),
+                     at=max(e.at, str(e.body.get("arrived_at") or "")), entry=e.index)
+            for e in self._before(entry)
+            if e.type is EntryType.DECISION_RECORDED and e.index <= max(seen)
+            and e.subject.get("request") == entry.subject["request"]
+        )  # fmt: skip
+        pinned = self._parse(request.configuration, Configuration)
+        verdict = judge_request(
+            request, decisions, pinned=pinned, active=self._parse(self._active(entry), Configuration),
+            keys=self._fingerprints(pinned), now=entry.at,
+        )  # fmt: skip
+        return differences_of(
+            ("standing", entry.type.removeprefix("request_"), verdict.standing),
+            ("people who counted", entry.body["approvers"], list(verdict.approvers)),
+            ("decisions that counted", entry.body["decisions"], list(verdict.entries)),
+        )  # fmt: skip
+
+    def _sending(self, entry: LedgerEntry) -> list[str]:
+        """Seal first, consent first, photograph first."""
+        before, action, effect = self._before(entry), entry.body["action"], entry.body["effect"]
+        kinds = {e.type for e in before}
+        found = []
+        if not kinds & {EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED}:
+            found.append("expected the evidence sealed (or waived) before anything is sent, found neither")
+        granted = [e for e in before if e.type is EntryType.REQUEST_GRANTED and e.body["action"] == action]
+        undoing = str(effect).startswith("undo/")
+        granted = [e for e in granted if (e.body["purpose"] != "contain") is undoing]
+        alone = any(e.type == "break_glass_opened" and e.body.get("action") == action for e in before)
+        if not granted and not alone and (undoing or action not in self._plan(entry).preauthorised):
+            found.append(f"expected consent or a pre-authorisation for {action} before it is sent, found neither")
+        if not any(e.type is EntryType.BEFORE_CAPTURED and e.body["effect"] == effect for e in before):
+            found.append(f"expected a photograph of {action} before it is sent, found none")
+        if not any(e.type is EntryType.EFFECT_CLAIMED and e.body["effect"] == effect for e in before):
+            found.append(f"expected the right to {action} consumed before it is sent, found nothing")
+        return found
+
+    def _applied(self, entry: LedgerEntry) -> list[str]:
+        twice = [e for e in self._before(entry) if e.type is entry.type and e.body["effect"] == entry.body["effect"]]
+        found = ["expected exactly one effect under its key, found a second one"] if twice else []
+        plan = self._plan(entry)
+        wanted = plan.action(str(entry.body["action"])).digest()
+        return found + differences_of(("act", entry.subject["action"], wanted))
+
+    def _probed(self, entry: LedgerEntry) -> list[str]:
+        saw = [str(one).rpartition(": ")[2] for one in entry.body["saw"]]
+        status = ContainmentStatus(str(entry.body["status"]))
+        if status is ContainmentStatus.EFFECTIVE and (not saw or set(saw) != {"refused"}):
+            return [f"expected every path refused for `effective`, found {', '.join(saw) or 'no path'}"]
+        if status is ContainmentStatus.UNVERIFIED and "through" in saw:
+            return ["expected `applied` or `partial` when a path gets through, found unverified"]
+        return []
+
+    def _contained(self, entry: LedgerEntry) -> list[str]:
+        again = judge_containment(action_rows(self._plan(entry), self._before(entry)))
+        return differences_of(("verdict", ContainmentVerdict.model_validate(entry.body["verdict"]), again))
+
+    def _recovered(self, entry: LedgerEntry) -> list[str]:
+        recorded, incident = RecoveryVerdict.model_validate(entry.body["verdict"]), self._incident(entry)
+        configuration = self._parse(self._active(entry), Configuration)
+        book = {str(k): v for k, v in configuration.runbooks.items()}[incident.archetype]
+        bar = configuration.policy.bars.get(incident.severity.severity) or self._parse(book, Runbook).recovery.bar
+        made = self._subject_before(entry, EntryType.TRIALS_MADE, "trials")
+        trials: tuple[Trial, ...] = self._parse(made, _Trials).trials if made else ()
+        again = judge_recovery(incident.id, trials, bar, recorded.judged_at)
+        return differences_of(
+            ("bar", recorded.bar, bar), ("trials", recorded.trials, again.trials), ("hits", recorded.hits, again.hits),
+            ("unclear", recorded.unclear, again.unclear), ("bound", recorded.upper_bound_percent, again.upper_bound_percent),
+            ("whether the fix holds", recorded.passed, again.passed), ("in the entry", entry.body["passed"], again.passed),
+            ("reasons", recorded.reasons[len(recorded.reasons) - len(again.reasons) :], again.reasons),
+        )  # fmt: skip
+
+    def _closed(self, entry: LedgerEntry) -> list[str]:
+        if not any(e.type is EntryType.PLAN_MADE for e in self._before(entry)):
+            return []
+        rows = action_rows(self._plan(entry), self._before(entry))
+        again = judge_ending(self._incident(entry).near_miss, rows, self._before(entry))
+        return differences_of(("ending", entry.body["ending"], again))
+
+    def _before(self, entry: LedgerEntry) -> list[LedgerEntry]:
+        return [e for e in self._entries if e.index < entry.index]
+
+    def _active(self, entry: LedgerEntry) -> Digest:
+        found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
+        return max(found, key=lambda e: e.index).subject["configuration"]
+
+    def _subject_before(self, entry: LedgerEntry, kind: EntryType, name: str) -> Digest | None:
+        return next((e.subject[name] for e in reversed(self._before(entry)) if e.type is kind), None)
+
+    def _incident(self, entry: LedgerEntry) -> Incident:
+        """The incident as it was known then."""
+        digest = next(e.subject["incident"] for e in reversed(self._before(entry)) if "incident" in e.subject)
+        return self._parse(digest, Incident)
+
+    def _plan(self, entry: LedgerEntry) -> Plan:
+        digest = self._subject_before(entry, EntryType.PLAN_MADE, "plan")
+        if digest is None:
+            raise KeyError("plan")
+        return self._parse(digest, Plan)
+
+    def _get(self, entry: LedgerEntry, name: str, kind: type[V]) -> V:
+        return self._parse(entry.subject[name], kind)
+
+    def _parse(self, digest: Digest, kind: type[V]) -> V:
+        data = self._read(digest)
+        if data is None:
+            raise WithheldError(f"the {kind.__name__.lower().strip('_')} {digest} is withheld or missing")
+        return kind.from_bytes(data)
+
+
+class _Trials(Value):
+    """As kept in the vault."""
+
+    incident: str
+    trials: tuple[Trial, ...]

@@ -3,6 +3,7 @@
 Rules of the gate, in order:
 1. Ask for every act that needs people; a request that stands is not asked twice.
 2. Read the record: every request is granted, denied, expired or waiting. Act on all that is granted, at once.
+   After a denial the runbook may know another act: it is asked for, and the loop begins again.
 3. Nothing waits any more: go on.
 4. Otherwise suspend with a fresh form that lists what waits. No process waits; no engine time-out exists.
 5. Whatever wakes the run (an answer, a bell, a forced state) only makes it look: an answer in the form is verified by
@@ -15,14 +16,19 @@ from collections.abc import Callable
 from prefect.flow_runs import asuspend_flow_run
 
 from flows._form import answer_form
+from tasks.decisions import decided_since
 from tasks.gate import GateView, next_form, record_suspension, view_gate
 
 
-async def pass_gate(incident: str, purpose: str, act: Callable[[list[str]], None]) -> None:
-    """Loop until nothing of this purpose waits; `act` gets the ids of the acts that are granted."""
+async def pass_gate(
+    incident: str, purpose: str, act: Callable[[list[str]], None], instead: Callable[[], list[str]] = list
+) -> None:
+    """Loop until nothing of this purpose waits; `act` gets the ids of the acts that are granted, `instead` asks anew."""
     while True:
         view = view_gate(incident, purpose)  # 2
         act(view.granted)
+        if instead() or decided_since(incident, view.seen):
+            continue
         if not view.open:  # 3
             return
         await _suspend(incident, view)  # 4

@@ -13,12 +13,13 @@ from flows._gate import pass_gate
 from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
+from tasks.alternatives import offer_alternatives
 from tasks.approval import request_approvals
 from tasks.containment import contain, give_back, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import take_in_answers
 from tasks.history import mirror
-from tasks.opening import open_response, respond
+from tasks.opening import open_response, respond, start_digest
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
 from tasks.recovery import may_be_given_back, needed_for_trials, validate_recovery
 from tasks.review import close_incident, schedule_review
@@ -30,8 +31,9 @@ WAIVER_GLANCE_SECONDS = 0.5
 @asynccontextmanager
 async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
     """Open the incident (or find it again) and be the one run that responds to it, until the end or a suspension."""
-    incident = open_response(start.model_dump(mode="json"), archetype)
-    with respond(incident):
+    told = start.model_dump(mode="json")
+    incident = open_response(told, archetype)
+    with respond(incident, start_digest(told)):
         take_in_answers(incident)
         yield incident
 
@@ -69,7 +71,9 @@ def contain_at_once(incident: str) -> None:
 async def contain_with_consent(incident: str) -> ContainmentVerdict:
     """Ask people for the rest, act on each consent as it comes, and judge what containment achieved."""
     request_approvals(incident, Purpose.CONTAIN, acts_to_ask_for(incident))
-    await pass_gate(incident, Purpose.CONTAIN, lambda granted: _contain_all(incident, granted))
+    await pass_gate(
+        incident, Purpose.CONTAIN, lambda granted: _contain_all(incident, granted), lambda: offer_alternatives(incident)
+    )
     if is_waived(incident):
         seal_evidence(incident)
         _show_sealed(incident)

@@ -11,9 +11,10 @@ from runbooks.domain.errors import ClaimHeldError, GrantRefusedError, Outcome
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.grant import Claim, Grant, GrantFacts
 from runbooks.domain.instants import Instant, later
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.approval import find_request, plan_of, requests_of, verdict_on
+from tasks.glasses import glass_in, opened_glass
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.stores.base import SourceFacts
@@ -22,7 +23,14 @@ PREAUTHORISED_HOURS = 24
 """How long after the plan a pre-authorised act may still be done."""
 
 
-def grant_for(installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose) -> Grant:
+GIVING_BACK_DAYS = 30
+"""How long after a break-glass its own giving back may still be tried."""
+
+
+def grant_for(
+    installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose,
+    glass: LedgerEntry | None = None,
+) -> Grant:  # fmt: skip
     """The grant that the record gives for this act: of a granted request, else of a pre-authorisation.
 
     Built only from what is recorded, so that a re-run builds the very same grant.
@@ -30,6 +38,13 @@ def grant_for(installation: Installation, writer: Pen, action: ContainmentAction
     plan = plan_of(installation, action.incident)
     key = action.effect_key if purpose is Purpose.CONTAIN else action.undo_key
     base = {"incident": action.incident, "purpose": purpose, "action": action.digest(), "effect_key": key}
+    if glass is not None:
+        ends = str(glass.body["ends_at"])
+        return Grant(
+            **base, manifest=plan.manifest, waiver=plan.waiver, glass=glass.subject["glass"],
+            configuration=glass_in(installation, glass).statement.configuration,
+            expires_at=ends if purpose is Purpose.CONTAIN else later(ends, 86_400 * GIVING_BACK_DAYS),
+        )  # fmt: skip
     if purpose is Purpose.CONTAIN and action.id in plan.preauthorised:
         made = writer.last(action.incident, EntryType.PLAN_MADE)
         incident = installation.incident(action.incident)
@@ -83,6 +98,7 @@ class LedgerAuthority:
             waiver=grant.waiver if grant.waiver in waived else None,
             active=active, configuration=place.configuration(active), request=request,
             verdict=verdict_on(place, request) if request else None,
+            glass=opened_glass(place, grant.glass) if grant.glass else None,
             consumed_by=row.grant if row else None, now=place.now(),
         )  # fmt: skip
 

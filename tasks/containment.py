@@ -27,7 +27,11 @@ from tasks.waiting import pause
 @step("make the plan")
 def plan_containment(incident_id: str) -> Digest:
     """Plan from runbook, inventory, policy and seal (or waiver); returns the plan's digest. Made once."""
-    installation, writer = here(), pen()
+    return plan_now(here(), pen(), incident_id)
+
+
+def plan_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
+    """The same for any caller."""
     done = writer.last(incident_id, EntryType.PLAN_MADE)
     if done is not None:
         return done.subject["plan"]
@@ -60,11 +64,20 @@ def plan_containment(incident_id: str) -> Digest:
 def contain(incident_id: str, action_id: str) -> str:
     """Do one act and probe it; returns its status. A failure is a status with a name, never an exception."""
     installation, writer = here(), pen()
-    action = plan_of(installation, incident_id).action(action_id)
+    return act(installation, writer, plan_of(installation, incident_id).action(action_id))
+
+
+def act(
+    installation: Installation, writer: Pen, action: ContainmentAction, *, glass: LedgerEntry | None = None
+) -> ContainmentStatus:
+    """The same for any caller; `glass` is the entry by which a person took it upon themselves."""
     authority = LedgerAuthority(installation, writer)
+    done = authority.outcome(action.effect_key)
+    if done is not None and writer.find(f"done/{action.undo_key}") is None:
+        return prove(installation, writer, action, done)  # whoever did it, under whatever right
     try:
         connector = installation.connector(action.system, action.connector, installation.active())
-        grant = grant_for(installation, writer, action, Purpose.CONTAIN)
+        grant = grant_for(installation, writer, action, Purpose.CONTAIN, glass)
         receipt = connector.perform(action, grant, authority)
     except ContainmentError as error:
         if error.outcome is Outcome.NOT_DONE:
@@ -186,13 +199,16 @@ def give_back(incident_id: str, action_id: str, purpose: str = Purpose.RE_ENABLE
     return undo(installation, writer, action, Purpose(purpose))
 
 
-def undo(installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose) -> str:
+def undo(
+    installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose, *,
+    glass: LedgerEntry | None = None,
+) -> str:  # fmt: skip
     """The same for any caller; returns `undone`, `impossible` or `failed`."""
     configuration = installation.active()
     authority = LedgerAuthority(installation, writer)
     try:
         connector = installation.connector(action.system, action.connector, configuration)
-        grant = grant_for(installation, writer, action, purpose)
+        grant = grant_for(installation, writer, action, purpose, glass)
         connector.reverse(action, grant, authority)
     except UndoImpossibleError as error:
         writer.write(

@@ -4,6 +4,7 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +22,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
+from tasks.waiting import pause
+
+
+RING_AGAIN_SECONDS = 0.1
 
 
 def deployment_name(stem: str) -> str:
@@ -110,14 +115,27 @@ def form_answer(flow_run_id: str, key: str) -> dict[str, str] | None:
     return None
 
 
-def ring(incident_id: str) -> bool:
-    """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken."""
-    for run in runs_of(incident_id):
-        if run.state is not None and run.state.is_paused():
-            with engine() as client:
-                answer = client.resume_flow_run(run.id, run_input={})
-            return str(answer.status) == "SetStateStatus.ACCEPT" or answer.status.value == "ACCEPT"
-    return False
+def ring(incident_id: str, patience_seconds: float = 0.0) -> bool:
+    """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken.
+
+    A run that is just about to sleep cannot be woken yet: with patience it is tried again for so long.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        runs = runs_of(incident_id)
+        if any(_woken(run) for run in runs):
+            return True
+        busy = any(run.state is not None and not run.state.is_final() for run in runs)
+        if not busy or time.monotonic() > deadline:
+            return False
+        pause(RING_AGAIN_SECONDS)
+
+
+def _woken(run: FlowRun) -> bool:
+    if run.state is None or not run.state.is_paused():
+        return False
+    with engine() as client:
+        return client.resume_flow_run(run.id, run_input={}).status.value == "ACCEPT"
 
 
 def set_aside(flow_run_id: UUID, why: str) -> None:

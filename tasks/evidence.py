@@ -26,7 +26,11 @@ CONTROL = "control:"
 @step("seal the evidence")
 def seal_evidence(incident_id: str) -> Digest:
     """Seal every required class and write the manifest; returns its digest. Done once per incident."""
-    installation, writer = here(), pen()
+    return seal_now(here(), pen(), incident_id)
+
+
+def seal_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
+    """The same for any caller."""
     done = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
     if done is not None:
         return done.subject["manifest"]

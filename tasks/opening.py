@@ -9,10 +9,10 @@ from runbooks.domain.errors import QuellError
 from runbooks.domain.incident import Archetype, Name, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Floor
-from runbooks.domain.value import Json
+from runbooks.domain.value import Json, canonical, digest_of
 from tasks.engine import tag_run
 from tasks.incident import open_incident, with_floors
-from tasks.ledger import clock
+from tasks.ledger import Pen, clock
 from tasks.pages import leave_brief
 from tasks.presence import Presence
 from tasks.step import actor, here, pen, run_id, step
@@ -50,13 +50,18 @@ def open_response(start: dict[str, Json], archetype: Archetype) -> Name:
 
 
 @contextmanager
-def respond(incident_id: str) -> Iterator[None]:
-    """Be the one live run of this incident while inside; write how the run left, whatever happens."""
+def respond(incident_id: str, told: str = "") -> Iterator[None]:
+    """Be the one live run of this incident while inside; write how the run left, whatever happens.
+
+    `told` is a digest of what the run was started with.
+    """
     installation, writer, flow_run = here(), pen(), run_id() or "none"
     with Presence(installation, incident_id, actor(), flow_run):
+        _note_changed_start(writer, incident_id, flow_run, told)
         writer.write(
-            EntryType.RUN_STARTED, f"run/{flow_run}/{clock()}", incident=incident_id, body={"flow_run": flow_run}
-        )
+            EntryType.RUN_STARTED, f"run/{flow_run}/{clock()}", incident=incident_id,
+            body={"flow_run": flow_run, "start": told},
+        )  # fmt: skip
         try:
             yield
         except Pause:
@@ -68,3 +73,21 @@ def respond(incident_id: str) -> Iterator[None]:
             )  # fmt: skip
             raise
         writer.write(EntryType.RUN_ENDED, f"ended/{flow_run}/{clock()}", incident=incident_id, body={})
+
+
+def _note_changed_start(writer: Pen, incident_id: str, flow_run: str, told: str) -> None:
+    """A run that was started with one thing and wakes with another: somebody changed its parameters in the engine."""
+    earlier = writer.store.entries(types=(EntryType.RUN_STARTED,), flow_run_id=flow_run)
+    if earlier and (earlier[-1].incident, earlier[-1].body.get("start", told)) != (incident_id, told):
+        writer.write(
+            EntryType.RUN_INTERFERED, f"interfered/{flow_run}/{told}", incident=earlier[-1].incident,
+            body={
+                "flow_run": flow_run, "engine_said": "other parameters", "now": incident_id,
+                "because": "the parameters of the run were changed while it waited",
+            },
+        )  # fmt: skip
+
+
+def start_digest(start: dict[str, Json]) -> str:
+    """What a run was started with, as a digest: hostile text stays out of the record."""
+    return digest_of(canonical(start))

@@ -10,19 +10,24 @@ from runbooks.domain.drafting import draft_review
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import instant_from, moment
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.review import Review, review_due
 from tasks.approval import plan_of
 from tasks.engine import start_review_run
+from tasks.glasses import glass_in, glasses_of
 from tasks.installation import Installation
-from tasks.ledger import clock
+from tasks.ledger import Pen, clock
 from tasks.step import here, pen, step
 
 
 @step("schedule the review")
 def schedule_review(incident_id: str) -> str:
     """A run of post_incident_review at the due time, and an invitation file; returns the due instant. Done once."""
-    installation, writer = here(), pen()
+    return schedule_now(here(), pen(), incident_id)
+
+
+def schedule_now(installation: Installation, writer: Pen, incident_id: str) -> str:
+    """The same for any caller. After a break-glass it comes within the hours that the policy says."""
     done = writer.last(incident_id, EntryType.REVIEW_SCHEDULED)
     if done is not None:
         return str(done.body["due"])
@@ -30,6 +35,7 @@ def schedule_review(incident_id: str) -> str:
     rules = installation.active().policy.review
     opened = moment(incident.opened_at)
     due = review_due(opened, incident.severity.severity, rules)
+    due = min([due, *(_due_after_glass(installation, glass) for glass in glasses_of(installation, incident_id))])
     run = start_review_run(incident_id, due, incident.drill)
     invitation = write_invitation(installation, incident, due, rules.minutes)
     entry = writer.write(
@@ -38,6 +44,14 @@ def schedule_review(incident_id: str) -> str:
         body={"due": instant_from(due), "flow_run": run, "invitation": invitation.name},
     )  # fmt: skip
     return str(entry.body["due"])
+
+
+def _due_after_glass(installation: Installation, entry: LedgerEntry) -> datetime:
+    """The shortest deadline of the rules that let somebody act alone; no rule any more: a day."""
+    glass = glass_in(installation, entry)
+    rules = installation.configuration(glass.statement.configuration).policy.break_glass
+    hours = min((rule.review_within_hours for rule in rules), default=24)
+    return moment(glass.opened_at) + timedelta(hours=hours)
 
 
 def write_invitation(installation: Installation, incident: Incident, due: datetime, minutes: int) -> Path:

@@ -5,27 +5,38 @@ every start is idempotent under its key:
 1. restart   an open incident that no live run responds to gets a new run: its process died, its state was forced, it
              was deleted, or it waits without a form that anybody could answer.
 2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
-3. expire    a request past its expiry is closed, and its run is woken.
+3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
+4. notice    what somebody did to a run through the engine's own doors is written down.
+5. give back what one person took away alone (break-glass), when its time is over.
+6. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 """
 
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.doors.interference import note_waiting, note_working
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from tasks.anchors import AnchorDuty
 from tasks.approval import judge_all, settle
+from tasks.break_glass import end_overdue
 from tasks.engine import has_form, ring, runs_of, set_aside, start_response_run, state_name
+from tasks.escalation import escalate
+from tasks.glasses import glasses_of
 from tasks.installation import Installation, open_installation
 from tasks.ledger import KEEPER, clock, is_gone
 from tasks.presence import lease_name
+from tasks.review import schedule_now
 
 log = logging.getLogger("quell.keeper")
 
@@ -50,15 +61,23 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
+    anchors = AnchorDuty(installation)
     while not stop.wait(installation.settings.limits.keeper_interval_seconds):
+        once("break-glass", lambda: after_glass(installation))
         for incident in open_incidents(installation):
-            try:
-                keep(installation, incident)
-            except UnreachableError as error:
-                log.warning("%s: %s", incident, error.problem)
-            except QuellError:
-                log.exception("%s", incident)
+            once(incident, partial(keep, installation, incident))
+        once("anchors", anchors.keep)
     return 0
+
+
+def once(what: str, duty: Callable[[], object]) -> None:
+    """One duty, one time; what fails is logged and comes again next round."""
+    try:
+        duty()
+    except UnreachableError as error:
+        log.warning("%s: %s", what, error.problem)
+    except QuellError:
+        log.exception("%s", what)
 
 
 def open_incidents(installation: Installation) -> list[str]:
@@ -70,12 +89,13 @@ def open_incidents(installation: Installation) -> list[str]:
 
 def keep(installation: Installation, incident: str) -> None:
     """All duties for one open incident."""
-    expire(installation, incident)
+    attend(installation, incident)
     if is_live(installation, incident):
+        note_working(installation, incident)
         return
     entries = installation.store.entries(incident)
     form = waiting_form(entries)
-    if form is None or not _form_stands(form):
+    if form is None or not _form_stands(installation, form):
         restart(installation, incident, entries)
     elif _has_news(entries, form):
         ring(incident)
@@ -87,12 +107,23 @@ def is_live(installation: Installation, incident: str) -> bool:
     return row is not None and row.lease_until > clock() and not is_gone(row.holder)
 
 
-def expire(installation: Installation, incident: str) -> None:
-    """Close what nobody answered in time."""
+def attend(installation: Installation, incident: str) -> None:
+    """Close what nobody answered in time; tell the next people about what still waits."""
     writer = installation.pen(KEEPER)
     for request, verdict in judge_all(installation, incident):
         if verdict.standing is Standing.EXPIRED:
             settle(writer, request, verdict)
+        else:
+            escalate(installation, writer, request, verdict)
+
+
+def after_glass(installation: Installation) -> None:
+    """Break-glass that is over is given back; its review is scheduled as soon as the engine is there."""
+    writer = installation.pen(KEEPER)
+    end_overdue(installation, writer)
+    for glass in glasses_of(installation):
+        if glass.incident and writer.last(glass.incident, EntryType.REVIEW_SCHEDULED) is None:
+            schedule_now(installation, writer, glass.incident)
 
 
 def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:
@@ -105,15 +136,16 @@ def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:
     return None
 
 
-def _form_stands(form: LedgerEntry) -> bool:
+def _form_stands(installation: Installation, form: LedgerEntry) -> bool:
     """Whether Prefect still shows the run as waiting, with the very form, or is just about to start it."""
     run_id = form.flow_run_id or ""
     run = next((run for run in runs_of(form.incident or "") if str(run.id) == run_id), None)
-    if run is None or run.state is None:
-        return False
-    if run.state.is_paused():
-        return has_form(run.id, str(form.body["form"]))
-    return _is_starting(run)
+    if run is not None and run.state is not None and _is_starting(run):
+        return True
+    stands = run is not None and run.state is not None and run.state.is_paused() and has_form(run.id, str(form.body["form"]))
+    if not stands and milliseconds_between(form.at, clock()) > 1000 * SETTLE_SECONDS:
+        note_waiting(installation, form, run)
+    return stands
 
 
 def _is_starting(run: FlowRun) -> bool:

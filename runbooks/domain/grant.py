@@ -9,7 +9,9 @@ Rules of `check_grant`, in order:
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
 5. Either a pre-authorisation of the active policy covers the act, and the act is exactly a control of the active
-   inventory (nobody looked at its target); or the request that the grant names stands granted now.
+   inventory (nobody looked at its target); or the request that the grant names stands granted now; or a person broke
+   the glass for exactly this act, the active policy still lets that person, the act is no R3, and it is a control of
+   the inventory: taking away while the time runs, giving back when it is over.
    The act states no lower class than its verb has.
 6. It has not expired, it does not outlive its request, and its effect has not been consumed for another grant.
 """
@@ -23,6 +25,7 @@ from runbooks.domain.errors import Outcome
 from runbooks.domain.incident import Incident, IncidentId, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.planning import action_for
+from runbooks.domain.signed import OpenedGlass
 from runbooks.domain.value import Digest, Value
 
 
@@ -38,6 +41,8 @@ class Grant(Value):
     waiver: Digest | None = None
     request: Digest | None = None
     preauthorisation: Name | None = None
+    glass: Digest | None = None
+    """Digest of the signed break-glass statement."""
     configuration: Digest
     expires_at: Instant
 
@@ -53,6 +58,7 @@ class GrantFacts(Value):
     configuration: Configuration
     request: ApprovalRequest | None
     verdict: RequestVerdict | None
+    glass: OpenedGlass | None = None
     consumed_by: Digest | None
     """Digest of the grant that consumed this effect key before, if any."""
     now: Instant
@@ -175,6 +181,8 @@ def _check_right(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> 
         reasons.append(f"the act says {action.reversibility}, {action.verb.shown} is {least}")
     if grant.preauthorisation is not None:
         return reasons + _check_preauthorised(grant, action, facts)
+    if grant.glass is not None:
+        return reasons + _check_glass(grant, action, facts)
     if grant.request is None:
         return [*reasons, "the grant names neither a request nor a pre-authorisation"]
     return reasons + _check_request(grant, facts)
@@ -194,10 +202,38 @@ def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFa
     )
     if rule is None or rule.id != grant.preauthorisation:
         return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]
+    return _check_control(action, facts)
+
+
+def _check_control(action: ContainmentAction, facts: GrantFacts) -> list[str]:
     system = facts.configuration.systems.get(action.system)
     if system is None or not any(action_for(facts.incident, c, "").does(action) for c in system.controls):
         return [f"the act on {action.target} is no control of {action.system} in the active inventory"]
     return []
+
+
+def _check_glass(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    glass = facts.glass
+    if glass is None or glass.statement.digest() != grant.glass:
+        return [f"the break-glass statement {grant.glass} is not in the ledger"]
+    said, reasons = glass.statement, []
+    if (said.action, said.incident) != (grant.action, grant.incident):
+        reasons.append("the glass was broken for another act")
+    person = facts.configuration.people.get(said.person)
+    allowed = facts.configuration.break_glass_for(
+        roles=person.roles if person else (), verb=action.verb, reversibility=action.reversibility, system=action.system
+    )
+    if grant.purpose is Purpose.CONTAIN:
+        if allowed is None or said.minutes > allowed.max_minutes:
+            reasons.append(f"the active policy does not let {said.person} do this alone for {said.minutes} minutes")
+        if grant.expires_at > glass.ends_at or facts.now > glass.ends_at:
+            reasons.append(f"the time of the break-glass ended at {glass.ends_at}")
+        reasons += _check_control(action, facts)
+    elif grant.purpose is not Purpose.UNDO:
+        reasons.append("a break-glass gives back only what it took away")
+    elif facts.now < glass.ends_at:
+        reasons.append(f"the break-glass lasts until {glass.ends_at}; until then giving back needs its own consent")
+    return reasons
 
 
 def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:

@@ -13,7 +13,7 @@ Rules, in order:
 from runbooks.domain.configuration import Configuration, Control, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Plan, Reversibility
 from runbooks.domain.incident import Incident
-from runbooks.domain.runbook import ContainmentStep, Runbook, When
+from runbooks.domain.runbook import Alternative, ContainmentStep, Runbook, When
 from runbooks.domain.value import Digest
 
 
@@ -33,8 +33,26 @@ def action_for(incident: Incident, control: Control, why: str) -> ContainmentAct
     )  # fmt: skip
 
 
-def _matching(system: System, step: ContainmentStep) -> list[Control]:
+def _matching(system: System, step: ContainmentStep | Alternative) -> list[Control]:
     return [c for c in system.controls if c.verb is step.verb and (not step.tags or set(step.tags) & set(c.tags))]
+
+
+def alternatives_to(
+    action: ContainmentAction, plan: Plan, incident: Incident, runbook: Runbook, configuration: Configuration
+) -> tuple[tuple[ContainmentAction, Alternative], ...]:
+    """The acts that the runbook names instead of a denied one, by rules 3 and 4, without those that are planned already."""
+    system = configuration.systems.get(incident.system)
+    if system is None:
+        return ()
+    planned = {one.id for one in plan.actions}
+    found: dict[str, tuple[ContainmentAction, Alternative]] = {}
+    for step in runbook.containment:
+        if any(control.name == action.id for control in _matching(system, step)):
+            for other in step.alternatives:
+                for control in _matching(system, other):
+                    if control.name not in planned:
+                        found.setdefault(control.name, (action_for(incident, control, other.why), other))
+    return tuple(found.values())
 
 
 def make_plan(

@@ -21,6 +21,15 @@ class When(StrEnum):
     AFTER_APPROVAL = "after_approval"
 
 
+class Alternative(Value):
+    """What is asked for instead when people deny an act: a narrower or a wider one."""
+
+    verb: Verb
+    tags: tuple[Name, ...] = ()
+    wider: bool = False
+    why: str
+
+
 class ContainmentStep(Value):
     """Take away, with this verb, every control of the system that carries one of these tags (none: every control)."""
 
@@ -28,6 +37,8 @@ class ContainmentStep(Value):
     tags: tuple[Name, ...] = ()
     when: When = When.AFTER_APPROVAL
     why: str
+    alternatives: tuple[Alternative, ...] = ()
+    """Asked for after a denial, each as a new request; none: the response goes on without it and says so."""
 
 
 class Recovery(Value):

@@ -9,12 +9,14 @@ from pydantic import Field
 
 from runbooks.domain.approval import DECISION_NAMESPACE
 from runbooks.domain.incident import IncidentId, Name
+from runbooks.domain.instants import Instant
 from runbooks.domain.value import Digest, Value
 
 WAIVER_NAMESPACE = "quell-waiver"
 REPORT_NAMESPACE = "quell-report"
 POLICY_NAMESPACE = "quell-policy"
-NAMESPACES = (DECISION_NAMESPACE, WAIVER_NAMESPACE, REPORT_NAMESPACE, POLICY_NAMESPACE)
+BREAK_GLASS_NAMESPACE = "quell-break-glass"
+NAMESPACES = (DECISION_NAMESPACE, WAIVER_NAMESPACE, REPORT_NAMESPACE, POLICY_NAMESPACE, BREAK_GLASS_NAMESPACE)
 
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -27,6 +29,30 @@ class Waiver(Value):
     incident: IncidentId
     person: Name
     reason: Reason
+
+
+class BreakGlass(Value):
+    """One person acts alone, once, for so many minutes. What they took away is given back when the time is over."""
+
+    what: Literal["break_glass"] = "break_glass"
+    installation: str
+    incident: IncidentId
+    step: Name
+    """The plan step: the id of the one act."""
+    action: Digest
+    person: Name
+    reason: Reason
+    minutes: Annotated[int, Field(ge=1, le=1440)]
+    configuration: Digest
+    nonce: str
+
+
+class OpenedGlass(Value):
+    """A break-glass statement as it stands in the record: when it was opened, and until when it holds."""
+
+    statement: BreakGlass
+    opened_at: Instant
+    ends_at: Instant
 
 
 class SignedReport(Value):

@@ -143,11 +143,11 @@ def test_6_a_withdrawal_is_final_and_comes_before_the_claim() -> None:
     assert judge(TWO, no("alice", 1), a_decision(TWO, "alice", 2, Answer.WITHDRAW)).standing is Standing.WAITING
 
 
-STOOD_FOR = {"dora": {"roles": ("finance",), "deputy_for": "alice"}, "carol": {"roles": ("sales",), "deputy_for": "alice"}}
+STOOD_FOR: dict[str, dict[str, object]] = {"dora": {"roles": ("finance",), "deputy_for": "alice"}, "carol": {"roles": ("sales",), "deputy_for": "alice"}}
 
 
-def with_deputies(**changes: object) -> Configuration:
-    return a_configuration(people={n: a_person(n, **STOOD_FOR.get(n, {}), **changes.get(n, {})) for n in PEOPLE})  # type: ignore[attr-defined]
+def with_deputies() -> Configuration:
+    return a_configuration(people={n: a_person(n, **STOOD_FOR.get(n, {})) for n in PEOPLE})
 
 
 def test_7_a_deputy_stands_for_one_who_has_not_answered() -> None:

@@ -5,12 +5,15 @@ from runbooks.domain.errors import UnreachableError
 from tasks.engine import ring
 from tasks.installation import Installation
 
+PATIENCE_SECONDS = 1.0
+"""A run that is just going to sleep hears the bell a moment later."""
+
 
 def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
     """Whether a waiting run was woken, and what to tell the person."""
     try:
         engine_url(installation.settings.home)
-        if ring(incident):
+        if ring(incident, PATIENCE_SECONDS):
             return True, "The waiting run was woken and goes on now."
     except EngineUnreachable:
         return False, "Prefect was never started here: it is in the record, and the response goes on after `quell up`."

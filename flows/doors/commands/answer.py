@@ -1,4 +1,4 @@
-"""`quell approve`, `quell deny`: one person's proven answer to one frozen request."""
+"""`quell approve`, `quell deny`, `quell withdraw`: one person's proven answer to one frozen request."""
 
 import argparse
 import sys
@@ -70,7 +70,7 @@ def _tell(
     rung: bool, told: str,
 ) -> int:  # fmt: skip
     counts = _counts(statement, verdict)
-    say, word = args.say, "approved" if statement.answer is Answer.APPROVE else "denied"
+    say, word = args.say, {"approve": "approved", "deny": "denied", "withdraw": "withdrew from"}[statement.answer]
     if counts:
         say.line(f"{statement.person} {word} {request.id}: {plain(request.what)}", "bold")
     else:
@@ -89,6 +89,8 @@ def _tell(
 
 
 def _counts(statement: Statement, verdict: RequestVerdict) -> bool:
+    if statement.answer is Answer.WITHDRAW:
+        return statement.person in verdict.withdrawn
     if statement.answer is Answer.APPROVE:
         return statement.person in verdict.approvers
     refused = any(line.startswith(f"{statement.person} ") for line in verdict.not_counted)

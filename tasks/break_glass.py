@@ -1,0 +1,170 @@
+"""Break-glass: one proven person acts alone, where the policy lets them; loud, short, and given back by itself.
+
+Needs no engine. Rules of `break_glass`, in order:
+1. The statement names this installation, an open incident, one act of its plan; the active policy lets this person, in
+   role, do this verb to this system alone for so long. R3 never.
+2. An SSH key of that person signed exactly this statement, in its own namespace. A code is not enough.
+3. What holds is kept and written as `break_glass_opened`, and everybody who could have approved is told; what does
+   not, as `decision_refused`.
+4. Seal first, then plan, claim, photograph, act, probe: the same functions as every response.
+When the time is over the keeper gives it back from its photograph, unless people approved the act meanwhile.
+"""
+
+import secrets
+
+from runbooks.domain.approval import Purpose, Standing
+from runbooks.domain.containment import ContainmentAction, Reversibility
+from runbooks.domain.errors import ApprovalError
+from runbooks.domain.instants import later
+from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
+from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
+from tasks.approval import judge_all, plan_of
+from tasks.containment import act, plan_now, undo
+from tasks.evidence import seal_now
+from tasks.glasses import glass_in, glasses_of
+from tasks.installation import Installation
+from tasks.ledger import Pen, person_actor
+from tasks.persons import listed_person
+from tasks.proofs import verify_bytes
+from tasks.telling import tell_people
+
+_NOT_BROKEN = "nothing was done alone."
+
+
+def prepare(installation: Installation, writer: Pen, incident_id: str, step: str) -> ContainmentAction:
+    """Seal and plan, where the response has not come to it yet; returns the act."""
+    seal_now(installation, writer, incident_id)
+    plan_now(installation, writer, incident_id)
+    plan = plan_of(installation, incident_id)
+    for action in plan.actions:
+        if action.id == step:
+            return action
+    raise ApprovalError(
+        f"the plan of {incident_id} has no act {step}: expected one of {', '.join(a.id for a in plan.actions) or '(none)'}.",
+        now=_NOT_BROKEN, next_step=f"`quell show {incident_id}` lists the acts.",
+    )  # fmt: skip
+
+
+def statement_of(
+    installation: Installation, action: ContainmentAction, person: str, reason: str, minutes: int
+) -> BreakGlass:
+    """What this person signs."""
+    return BreakGlass(
+        installation=installation.id, incident=action.incident, step=action.id, action=action.digest(), person=person,
+        reason=reason, minutes=minutes, configuration=installation.active_digest(), nonce=secrets.token_hex(16),
+    )  # fmt: skip
+
+
+def break_glass(installation: Installation, statement: BreakGlass, signature: str, *, door: Actor) -> LedgerEntry:
+    """Verify and write it down; ApprovalError says why not. From here on the act may be done: `act_alone`."""
+    try:
+        proof = _verified(installation, statement, signature)
+    except ApprovalError as error:  # 3
+        installation.pen(door).write(
+            EntryType.DECISION_REFUSED, f"glass-refused/{secrets.token_hex(8)}", incident=statement.incident,
+            subject={"glass": statement.digest()},
+            body={"claimed_person": statement.person, "answer": "break_glass", "because": error.problem},
+        )  # fmt: skip
+        raise
+    writer = installation.pen(person_actor(statement.person))
+    now = installation.now()
+    opened = writer.write(
+        EntryType.BREAK_GLASS_OPENED, f"glass/{statement.digest()}", incident=statement.incident,
+        subject={"glass": installation.keep(statement), "action": statement.action},
+        body={
+            "action": statement.step, "person": statement.person, "because": statement.reason, "proof": proof,
+            "opened_at": now, "ends_at": later(now, 60 * statement.minutes),
+        },
+    )  # fmt: skip
+    told = tell_people(
+        installation, writer, f"glass/{statement.digest()}", incident=statement.incident, channels=None,
+        title=f"quell: BREAK-GLASS in {statement.incident}",
+        text=f"{statement.person} acts alone: {statement.step}, for {statement.minutes} min. Then it is given back. "
+        f"Look: quell show {statement.incident}",
+    )
+    writer.write(
+        EntryType.PERSON_NEEDED, f"glass-needs/{statement.digest()}", incident=statement.incident,
+        body={
+            "action": statement.step, "told": told, "needed": "approve it within its time, or let it be given back",
+            "because": f"break-glass: {statement.person} acts alone on {statement.step}; nobody else was asked",
+        },
+    )  # fmt: skip
+    return opened
+
+
+def _verified(installation: Installation, said: BreakGlass, signature: str) -> dict[str, object]:
+    configuration = installation.active()
+    action = _act_of(installation, said)  # 1
+    person = listed_person(configuration, said.person)
+    rule = configuration.break_glass_for(
+        roles=person.roles, verb=action.verb, reversibility=action.reversibility, system=action.system
+    )
+    problem = ""
+    if said.installation != installation.id or said.action != action.digest():
+        problem = "the statement is for another installation, or another act"
+    elif installation.store.entries(said.incident, types=(EntryType.INCIDENT_CLOSED,)):
+        problem = f"{said.incident} is closed"
+    elif action.reversibility is Reversibility.R3:
+        problem = f"{action.verb.shown} cannot be undone (R3): nobody does that alone"
+    elif rule is None or said.configuration != installation.active_digest():
+        problem = f"the active policy lets nobody in the roles of {said.person} do {action.verb.shown} on {action.system} alone"
+    elif said.minutes > rule.max_minutes:
+        problem = f"expected at most {rule.max_minutes} minutes, found {said.minutes}"
+    elif not signature:
+        problem = "breaking the glass needs an SSH signature, found none"
+    if problem:
+        raise ApprovalError(
+            f"{problem}.", now=_NOT_BROKEN, next_step="ask people: `quell inbox` shows what waits; `quell policy show`."
+        )
+    return verify_bytes(  # 2
+        said.canonical(), signature, person.ssh_keys, person=said.person, namespace=BREAK_GLASS_NAMESPACE
+    ).as_json()
+
+
+def _act_of(installation: Installation, said: BreakGlass) -> ContainmentAction:
+    found = [a for a in plan_of(installation, said.incident).actions if a.id == said.step]
+    if not found:
+        raise ApprovalError(f"the plan has no act {said.step}.", now=_NOT_BROKEN, next_step="`quell show` lists the acts.")
+    return found[0]
+
+
+def act_alone(installation: Installation, glass: LedgerEntry) -> str:
+    """Do the one act now and probe it; returns its status, as every containment does."""
+    said = glass_in(installation, glass).statement
+    writer = installation.pen(person_actor(said.person))
+    return act(installation, writer, _act_of(installation, said), glass=glass)
+
+
+def end_overdue(installation: Installation, writer: Pen) -> None:
+    """The keeper's duty: give back what was taken away alone and whose time is over. Also in closed incidents."""
+    for glass in glasses_of(installation):
+        digest = glass.subject["glass"]
+        if str(glass.body["ends_at"]) > installation.now() or writer.find(f"glass-ended/{digest}"):
+            continue
+        outcome, because = _end(installation, writer, glass)
+        writer.write(
+            EntryType.BREAK_GLASS_ENDED, f"glass-ended/{digest}", incident=glass.incident, subject={"glass": digest},
+            body={"action": glass.body["action"], "outcome": outcome, "because": because},
+        )  # fmt: skip
+        if outcome not in ("undone", "nothing", "approved"):
+            tell_people(
+                installation, writer, f"glass-ended/{digest}", incident=str(glass.incident), channels=None,
+                title=f"quell: break-glass in {glass.incident} could not be given back",
+                text=f"{glass.body['action']}: {outcome}. A person must look: quell show {glass.incident}",
+            )
+
+
+def _end(installation: Installation, writer: Pen, glass: LedgerEntry) -> tuple[str, str]:
+    said = glass_in(installation, glass).statement
+    action = _act_of(installation, said)
+    if writer.find(f"done/{action.effect_key}") is None:
+        return "nothing", "it was never done"
+    if writer.find(f"done/{action.undo_key}") is not None:
+        return "nothing", "it was given back already"
+    for request, verdict in judge_all(installation, said.incident):
+        if (request.action, request.purpose, verdict.standing) == (said.action, Purpose.CONTAIN, Standing.GRANTED):
+            return "approved", f"people approved it meanwhile ({request.id}); it stays"
+    outcome = undo(installation, writer, action, Purpose.UNDO, glass=glass)
+    words = {"undone": "its time was over; what was photographed before is back", "failed": "its time was over; it could NOT be given back"}
+    return outcome, words.get(outcome, f"its time was over; giving back: {outcome}")
+

@@ -1,0 +1,56 @@
+"""The ladder of a request that waits: who is told next, and when. A duty of the keeper; nobody is told about hostile text."""
+
+from runbooks.domain.approval import ApprovalRequest, RequestVerdict, Standing
+from runbooks.domain.configuration import Rung
+from runbooks.domain.instants import later
+from runbooks.domain.ledger import EntryType
+from tasks.approval import eligible
+from tasks.installation import Installation
+from tasks.ledger import Pen
+from tasks.telling import tell_people
+
+
+def escalate(
+    installation: Installation, writer: Pen, request: ApprovalRequest, verdict: RequestVerdict
+) -> list[str]:
+    """Every rung whose time has come, each once; returns the names of the people whom they reach."""
+    if verdict.standing is not Standing.WAITING:
+        return []
+    reached: list[str] = []
+    now = installation.now()
+    for number, rung in enumerate(request.ladder):
+        if later(request.asked_at, 60 * rung.after_minutes) > now:
+            continue
+        people = people_on(installation, request, rung, verdict)
+        reached += people
+        key = f"escalated/{request.digest()}/{number}"
+        writer.write(
+            EntryType.REQUEST_ESCALATED, key, incident=request.incident, subject={"request": request.digest()},
+            body={
+                "request": request.id, "action": request.step, "rung": number, "people": people,
+                "channels": list(rung.channels), "because": f"it has waited for {rung.after_minutes} min",
+            },
+        )  # fmt: skip
+        tell_people(
+            installation, writer, key, incident=request.incident, channels=rung.channels,
+            title=f"quell: {request.id} waits for {', '.join(people) or 'anybody'}",
+            text=f"{request.incident}: {request.step} ({request.reversibility}) {verdict.because}. "
+            f"Nothing happens without it; it expires at {request.expires_at[:16]} UTC. Answer: quell inbox",
+        )
+    return reached
+
+
+def people_on(
+    installation: Installation, request: ApprovalRequest, rung: Rung, verdict: RequestVerdict
+) -> list[str]:
+    """Whom this rung means: of those who may still answer, the ones in its roles, and (if it says so) their deputies."""
+    active = installation.active()
+    roles = set(rung.roles or request.roles)
+    found = []
+    for name in eligible(active, request):
+        person = active.people[name]
+        principal = active.people.get(person.deputy_for) if person.deputy_for else None
+        deputises = rung.deputies and principal is not None and bool(roles & set(principal.roles))
+        if name not in verdict.approvers and (roles & set(person.roles) or deputises):
+            found.append(name)
+    return found

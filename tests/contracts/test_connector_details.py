@@ -1,12 +1,14 @@
 """What is particular to one kind. Each case was a way to be fooled."""
 
 import json
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from examples.support_agent.layout import RESPONDER_CLIENT
+from examples.support_agent.layout import AGENT_CLIENT, RESPONDER_CLIENT
 from runbooks.domain.approval import Purpose
 from runbooks.domain.configuration import Control
 from runbooks.domain.containment import ContainmentAction
@@ -112,18 +114,27 @@ def test_a_token_of_a_blocked_client_is_revoked_all_the_same(tmp_path: Path) -> 
 
 
 @pytest.mark.far_side
-def test_a_token_that_was_rotated_after_the_photograph_is_left_alone(tmp_path: Path) -> None:
-    far, old = revoke_token(tmp_path), ""
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("photographed", "no longer what was photographed"), ("sending", "not the one that was looked at")],
+)
+def test_a_token_that_was_rotated_meanwhile_is_left_alone(tmp_path: Path, word: str, said: str) -> None:
+    far = revoke_token(tmp_path)
     case = Case(far)
+    store, new = store_of_practice(), secrets.token_urlsafe(32)
+    store.save_token(new, secrets.token_hex(8), AGENT_CLIENT, "tools", 3600)
 
-    def rotate(word: str) -> None:
-        nonlocal old
-        if word == "still_held":
-            old, far.secrets["file:agent"] = far.secrets["file:agent"], far.secrets["file:own"]
+    def rotate(recorded: str) -> None:
+        # `photographed` is noted before the photograph is kept, and the target is looked at once more after it
+        if recorded == word:
+            far.secrets["file:agent"] = new
 
-    with pytest.raises(ContainmentError, match="not the one that was looked at"):
+    with pytest.raises(ContainmentError, match=said):
         case.connector().perform(case.action, case.grant, case.authority(watch=rotate))
     assert not far.taken_away()
+    found = store.token(new)
+    assert found
+    assert not found.revoked
 
 
 # AWS
@@ -227,3 +238,16 @@ def test_quells_own_client_is_protected_under_any_name_of_its_own(tmp_path: Path
         with pytest.raises(ContainmentError, match="own or protected"):
             perform_on(far, target=target)
     assert far.effects() == 0
+
+
+@pytest.mark.far_side
+@pytest.mark.parametrize("side", [block_client, roll_back_prompt])
+def test_time_is_kept_for_looking_whether_it_arrived(tmp_path: Path, side: Callable[[Path], FarSide]) -> None:
+    """The far side is silent for longer than the whole deadline: the look afterwards is still made."""
+    far = side(tmp_path)
+    assert far.wire
+    far.settings |= {"read_seconds": 60, "deadline_seconds": 5, "readback_seconds": 2}
+    far.wire.hang(far.effect)
+    assert Case(far).perform().recovered
+    assert far.effects() == 1
+    far.wire.close()

@@ -227,3 +227,18 @@ def test_a_far_side_that_is_down_is_not_done_and_leaks_nothing(case: Case) -> No
 def test_ready_when_it_is(case: Case) -> None:
     assert case.connector().check() == []
     assert case.far.effects() == 0
+
+
+def test_what_somebody_changes_at_the_last_moment_is_not_overwritten(case: Case) -> None:
+    meddle = case.far.meddle
+    if meddle is None:
+        return  # a switch has no third state
+
+    def watch(word: str) -> None:
+        if word == "sending":
+            meddle()
+
+    with pytest.raises(ContainmentError, match="by somebody else just now") as caught:
+        case.connector().perform(case.action, case.grant, case.authority(watch=watch))
+    assert caught.value.outcome is Outcome.NOT_DONE
+    assert case.far.effects() == 0

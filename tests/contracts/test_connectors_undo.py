@@ -68,6 +68,23 @@ def test_undo_refuses_what_somebody_else_changed(case: Case) -> None:
     assert case.action.undo_key not in case.record.claims
 
 
+@pytest.mark.parametrize("word", ["photographed", "sending"])
+def test_undo_refuses_what_somebody_changes_meanwhile(case: Case, word: str) -> None:
+    meddle = case.far.meddle
+    if meddle is None:
+        return
+    case.perform()
+
+    def watch(recorded: str) -> None:
+        if recorded == word:
+            meddle()
+
+    with pytest.raises(ContainmentError, match="somebody else") as caught:
+        case.connector().reverse(case.action, case.undo_grant, case.authority(watch=watch))
+    assert caught.value.outcome is Outcome.NOT_DONE
+    assert case.far.effects() == 1
+
+
 def test_undo_of_what_somebody_restored_is_done(case: Case) -> None:
     if case.far.give_back is None:
         return

@@ -19,13 +19,14 @@ from tasks.stores._database import connect, transact, transact_bare
 from tasks.stores._frontier import Frontier
 from tasks.stores._prepared import Prepared
 from tasks.stores._rows import chained, entry_of, forked, row_of
-from tasks.stores._schema import entries, head
+from tasks.stores._schema import LAYOUT, entries, head
 from tasks.stores.base import ClaimRow, LeaseRow
 
 _same_key, _before = entries.alias("same_key"), entries.alias("before")
 
 _PLACE = (
     select(
+        head.c.layout,
         head.c.size,
         head.c.frontier,
         head.c.root,
@@ -55,9 +56,13 @@ _MOVED = ("size", "frontier", "root", "last")
 def open_sql(url: str, *, even_forked: bool = False) -> "SqlLedger":
     """The ledger in this database, its tables made when missing; LedgerError when it cannot go on."""
     engine = connect(url)
-    transact(engine, inspection.create)
-    if not even_forked:
-        transact(engine, inspection.look, reading=True)
+    try:
+        transact(engine, inspection.create)
+        if not even_forked:
+            transact(engine, inspection.look, reading=True)
+    except BaseException:
+        engine.dispose()
+        raise
     return SqlLedger(engine)
 
 
@@ -220,6 +225,8 @@ def _not_rolled_back(index: int, leaf: Digest | None, row: Any) -> None:
 
 def _edge_of(place: Any) -> Frontier:
     """The stored right edge; LedgerError when head, edge and last entry do not agree."""
+    if place.layout != LAYOUT:
+        raise forked(f"its layout is {place.layout}, this program writes {LAYOUT}")
     try:
         edge = Frontier(place.size, bytes(place.frontier))
     except ValueError as error:

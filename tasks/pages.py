@@ -186,12 +186,13 @@ def approval_page(
     """What a person needs to decide, and how to answer, for every open request."""
     example = requests[0].id
     return _approval(installation, incident_id, requests, last_answer) + (
-        "\n---\n### How to answer\n"
+        "\n### How to answer\n"
         "**Here:** open this run, press **⋮** at the top right, then **Resume** (older interface: the button "
         "**Resume**). Choose the request, yourself, approve or deny; give a reason and your one-time code.\n\n"
         "**In a terminal**, with your own SSH key:\n\n"
-        f'    quell approve {example} --as YOU --key ~/.ssh/id_ed25519 --reason "..."\n'
-        f'    quell deny    {example} --as YOU --key ~/.ssh/id_ed25519 --reason "..."\n\n'
+        f"    quell approve {example} --as YOU \\\n"
+        '      --key ~/.ssh/id_ed25519 --reason "..."\n\n'
+        "(`quell deny` to say no.) "
         "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing.\n"
     )
 
@@ -201,7 +202,7 @@ def approval_form(
 ) -> str:
     """The same above the form, which is narrow: no tables, no commands."""
     return _approval(installation, incident_id, requests, last_answer) + (
-        "\n---\n**How to answer:** fill in 1 to 5 below, then press **Resume** (older interface: **Submit**). One answer "
+        "\n**How to answer:** fill in 1 to 5 below, then press **Resume** (older interface: **Submit**). One answer "
         "is for one request; for the next one, Resume again with the next one-time code. Without an answer nothing "
         "changes.\n"
     )
@@ -235,7 +236,7 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
         ("Asked for by", f"{clean(request.requester.name)}" + ("" if request.requester.proven else _UNPROVEN)),
         ("Answered so far", ", ".join(f"{name} approved" for name in verdict.approvers) or "nobody yet"),
         ("Did not count", "; ".join(clean(one) for one in verdict.not_counted)),
-        ("Still needed", f"{_people(verdict.still_needed)}, each with {proofs}: {clean(verdict.because)}"),
+        ("Still needed", f"{clean(verdict.because.removeprefix('needs '))}; each proves it with {proofs}"),
         ("Who can", ", ".join(open_to) or "**nobody who is listed**"),
         ("If nobody answers", f"it expires {_time(request.expires_at)}; {nothing}"),
         ("Digest", f"`{short(request.digest())}` (what an answer is bound to)"),
@@ -244,7 +245,3 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
 
 
 _UNPROVEN = " (a typed name proves nothing, so one person more must approve)"
-
-
-def _people(number: int) -> str:
-    return f"{number} {'person' if number == 1 else 'people'}"

@@ -144,6 +144,7 @@ class AnchorDuty:
         due = self._tried is None or milliseconds_between(self._tried, clock()) >= interval
         if not due and not any(entry.type in AT_ONCE for entry in store.entries(since=self._seen)):
             return False
-        self._tried, self._seen = clock(), size
-        anchor_note(self._home, checkpoint(self._home), kinds)
+        note = checkpoint(self._home)
+        self._tried, self._seen = clock(), Checkpoint.read(note.text.encode()).size
+        anchor_note(self._home, note, kinds)
         return True

@@ -87,7 +87,7 @@ class _Export:
         withheld_objects = self._objects(entries + house)
         items, withheld, erased = self._evidence(entries)
         self._decisions(entries + house)
-        report = report_html(self._home, self._incident, entries)
+        report = report_html(self._home, self._incident, entries, self._wanted)
         self._file(bundle.REPORT, report)
         seal = bundle.Export(
             count=len(entries) + 1, disclosed=tuple(sorted(self._wanted)), items=items, withheld=withheld,

@@ -30,12 +30,17 @@ class _Quiet:
 
     def __init__(self) -> None:
         self._kept = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        self._begin()
 
     def readouterr(self) -> Any:
-        said = SimpleNamespace(out=sys.stdout.getvalue(), err=sys.stderr.getvalue())  # type: ignore[attr-defined]
-        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        out, err = self._texts
+        said = SimpleNamespace(out=out.getvalue(), err=err.getvalue())
+        self._begin()
         return said
+
+    def _begin(self) -> None:
+        self._texts = (io.StringIO(), io.StringIO())
+        sys.stdout, sys.stderr = self._texts
 
     def end(self) -> None:
         sys.stdout, sys.stderr = self._kept

@@ -134,7 +134,7 @@ TAMPERED: dict[str, Callable[[Files], Files]] = {
     "another signature under an approval": _forged_signature,
     "an approval taken out": lambda f: _without(f, _first(f, "data/decisions/").rsplit("/", 1)[0]),
     "a key added to the allowed ones": lambda f: {
-        **f, (n := _first(f, "data/decisions/", "allowed_signers")): f[n] + b"eve namespaces=\"quell-decision\" ssh-ed25519 AAAA\n"
+        **f, (n := _first(f, "data/decisions/", "allowed_signers")): f[n] + b'eve namespaces="quell-decision" ssh-ed25519 AAAA\n'
     },
     "the manifest edited, its digest too": _edited_manifest,
     "the plan taken out": lambda f: _without(f, "data/objects/plan-"),

@@ -14,10 +14,9 @@ from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
 from tasks.alternatives import offer_alternatives
-from tasks.approval import request_approvals
 from tasks.containment import contain, give_back, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
-from tasks.gate import take_in_answers
+from tasks.gate import request_approvals, take_in_answers
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery

@@ -17,7 +17,6 @@ from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.proofs import listed_fingerprints
-from tasks.step import here, pen, step
 
 MORE_FOR_UNPROVEN = 1
 """People more when the requester is only a typed name (law 3)."""
@@ -193,26 +192,6 @@ def verdict_on(installation: Installation, request: ApprovalRequest) -> RequestV
     if found:
         return found[0][1]
     return _judge(installation, request, digest, {}, installation.active(), installation.now())
-
-
-@step("ask for approval")
-def request_approvals(incident_id: str, purpose: str, actions: list[str]) -> list[str]:
-    """Ask for each of these acts of the plan; returns the ids of the requests that stand."""
-    installation, writer = here(), pen()
-    incident, plan = installation.incident(incident_id), plan_of(installation, incident_id)
-    acted = tuple(sorted(people_who_disabled(installation, incident_id))) if purpose != Purpose.CONTAIN else ()
-    asked = [
-        ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted) for name in actions
-    ]
-    return [request.id for request in asked if request is not None]
-
-
-@step("read the decisions")
-def read_decisions(incident_id: str, purpose: str) -> dict[str, str]:
-    """How every request of this purpose stands, by action id; what is settled is written down once."""
-    writer = pen()
-    judged = [(r, verdict) for r, verdict in judge_all(here(), incident_id) if r.purpose == purpose]
-    return {request.step: settle(writer, request, verdict).standing for request, verdict in judged}
 
 
 _SETTLED: dict[Standing, EntryType] = {

@@ -2,11 +2,20 @@
 
 from prefect.artifacts import create_markdown_artifact
 
-from runbooks.domain.approval import Answer, Standing, Statement
+from runbooks.domain.approval import Answer, Purpose, Standing, Statement
 from runbooks.domain.errors import ApprovalError, QuellError
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Value
-from tasks.approval import eligible, find_request, requests_of, settle, verdict_on
+from tasks.approval import (
+    ask,
+    eligible,
+    find_request,
+    people_who_disabled,
+    plan_of,
+    requests_of,
+    settle,
+    verdict_on,
+)
 from tasks.decisions import submit_decision
 from tasks.engine import form_answer
 from tasks.history import mirror_history
@@ -30,6 +39,18 @@ class GateView(Value):
     """The same page, short enough to stand above the form."""
     seen: int
     """Size of the ledger before the decisions were read."""
+
+
+@step("ask for approval")
+def request_approvals(incident_id: str, purpose: str, actions: list[str]) -> list[str]:
+    """Ask for each of these acts of the plan; returns the ids of the requests that stand."""
+    installation, writer = here(), pen()
+    incident, plan = installation.incident(incident_id), plan_of(installation, incident_id)
+    acted = tuple(sorted(people_who_disabled(installation, incident_id))) if purpose != Purpose.CONTAIN else ()
+    asked = [
+        ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted) for name in actions
+    ]
+    return [request.id for request in asked if request is not None]
 
 
 @step("read the decisions")

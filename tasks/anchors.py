@@ -15,6 +15,7 @@ from runbooks.domain.value import Value
 from tasks.checkpoints import checkpoint
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, clock
+from tasks.settings import resolve_secret
 from tasks.stores import open_anchor_directory, open_time_stamps
 
 AT_ONCE = frozenset({
@@ -59,7 +60,10 @@ def _anchor(installation: Installation, kind: str, head: Checkpoint, note: Signe
     writer, limits = installation.pen(KEEPER), installation.settings.limits
     try:
         if kind == "store":
-            store = open_anchor_directory(limits.anchor_directory)
+            store = open_anchor_directory(
+                limits.anchor_directory, limits.anchor_s3,
+                lambda ref: resolve_secret(ref, installation.settings.home),
+            )  # fmt: skip
             store.put(head.origin, head.size, note.encoded(), head.body())
             done = Anchored(size=head.size, where=store.name, note=note.encoded())
         else:

@@ -7,9 +7,11 @@ import os
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from runbooks.domain.bucket import BucketSettings, is_bucket
 from runbooks.domain.configuration import Configuration, SecretReference
 from runbooks.domain.errors import ConfigurationError, UnreachableError
 from runbooks.domain.tightness import policy_faults
@@ -27,18 +29,30 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ledger_url: str = Field("", description="SQLAlchemy address of the ledger; empty: SQLite in $QUELL_HOME")
-    vault_path: str = Field("", description="folder of the vault; empty: $QUELL_HOME/vault")
+    vault_path: str = Field("", description="folder or s3://bucket/prefix; empty: $QUELL_HOME/vault")
+    s3: BucketSettings | None = Field(None, description="how the vault's bucket is reached and how it locks")
     claim_lease_seconds: int = Field(30, ge=5, le=600)
     run_lease_seconds: int = Field(15, ge=3, le=600)
     keeper_interval_seconds: int = Field(2, ge=1, le=60)
     evidence_before_minutes: int = Field(60, ge=1)
     evidence_source_deadline_seconds: int = Field(60, ge=1)
     probe_interval_milliseconds: int = Field(200, ge=10)
-    anchor_directory: str = Field("", description="second store for signed heads of the log; empty: none")
+    anchor_directory: str = Field("", description="folder or s3://bucket/prefix for signed heads; empty: none")
+    anchor_s3: BucketSettings | None = Field(None, description="the same for the bucket of anchor_directory")
     anchor_tsa_url: str = Field("", description="RFC 3161 time-stamp authority; empty: none")
     anchor_interval_seconds: int = Field(60, ge=5, le=3600)
     worker_limit: int = Field(10, ge=1)
     worker_standby: int = Field(2, ge=0)
+
+    @model_validator(mode="after")
+    def _buckets_have_settings(self) -> Self:
+        for key, location, table, group in (
+            ("vault_path", self.vault_path, "s3", self.s3),
+            ("anchor_directory", self.anchor_directory, "anchor_s3", self.anchor_s3),
+        ):
+            if is_bucket(location) and group is None:
+                raise ValueError(f"a table [{table}] for the bucket of {key}")
+        return self
 
 
 class Settings(BaseModel):
@@ -57,9 +71,9 @@ class Settings(BaseModel):
         return self.limits.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
-    def vault_path(self) -> Path:
-        """Where the vault is."""
-        return Path(self.limits.vault_path) if self.limits.vault_path else self.home / "vault"
+    def vault_path(self) -> str:
+        """Where the vault is: a folder or `s3://bucket/prefix`."""
+        return self.limits.vault_path or str(self.home / "vault")
 
 
 def home_of(environment: Mapping[str, str] = os.environ) -> Path:
@@ -128,7 +142,7 @@ def _wrong(file: Path, error: ValidationError) -> ConfigurationError:
     shown = type(found).__name__ if isinstance(found, dict | list) else repr(found)[:60]
     if first["type"] == "extra_forbidden":
         return ConfigurationError(file.name, key, expected="no such key", found=f"the unknown key {where[-1]}")
-    if "secret" in key or "token" in key:
+    if any(word in key for word in ("secret", "token", "credential")):
         return ConfigurationError(
             file.name, key, expected="a reference: file:PATH or env:NAME", found="something else (not shown)"
         )

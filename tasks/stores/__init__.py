@@ -1,8 +1,10 @@
 """Where things are kept: the ledger in a database, evidence in a vault. See README.md beside this file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from tasks.stores.base import AnchorPlace, TimeStampAuthority, LedgerStore, Vault
+from runbooks.domain.bucket import BucketSettings, is_bucket
+from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, TimeStampAuthority, Vault
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
@@ -16,15 +18,37 @@ def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
     return open_sql(url, even_forked=even_forked)
 
 
-def open_vault(location: str, keys: Path) -> Vault:
-    """The vault in a directory, its keys in another; EvidenceError when it cannot be used."""
+def open_vault(
+    location: str, keys: Path, bucket: BucketSettings | None = None, secret: Callable[[str], str] = str
+) -> Vault:
+    """The vault in a directory or at `s3://bucket/prefix`, its keys in another directory; EvidenceError when unusable.
+
+    A bucket needs its settings, and `secret` to read its credentials with.
+    """
+    if is_bucket(location):
+        from tasks.stores.s3 import open_s3  # noqa: PLC0415 - as above
+
+        return open_s3(location, bucket, secret, keys)
     from tasks.stores.disk import open_disk  # noqa: PLC0415 - as above
 
     return open_disk(Path(location), keys)
 
 
-def open_anchor_directory(location: str) -> AnchorPlace:
-    """The second place for checkpoints, in a directory (another mount, best one that can only be added to)."""
+def try_bucket(location: str, bucket: BucketSettings | None, secret: Callable[[str], str] = str) -> list[BucketCheck]:
+    """What this bucket really refuses, tried out on small objects that stay locked for a few minutes."""
+    from tasks.stores.bucket_probe import probe  # noqa: PLC0415 - as above
+
+    return probe(location, bucket, secret)
+
+
+def open_anchor_directory(
+    location: str, bucket: BucketSettings | None = None, secret: Callable[[str], str] = str
+) -> AnchorPlace:
+    """The second place for checkpoints: a directory (another mount, best one that can only be added to), or a bucket."""
+    if is_bucket(location):
+        from tasks.stores.anchor_bucket import open_anchor_bucket  # noqa: PLC0415 - as above
+
+        return open_anchor_bucket(location, bucket, secret)
     from tasks.stores.anchor_directory import AnchorDirectory  # noqa: PLC0415 - as above
 
     return AnchorDirectory(Path(location))

@@ -4,6 +4,7 @@ Order of a sealing, each step durable before the next: keys, packs one by one, l
 that nothing names. A sealing that is begun again is another collection, with an identifier and keys of its own.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ PACK = 16 << 20
 
 LARGEST_PACK = PACK + LARGEST_FRAME + 4
 _LEAF = 32
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LEAVES_AT_ONCE = 1 << 16
 
 
@@ -252,6 +254,18 @@ def _reading(digest: Digest) -> Iterator[None]:
             now="nothing was changed.",
             next_step="restore access to the vault.",
         ) from error
+
+
+def hexadecimal(digest: Digest) -> str:
+    """The digits of a digest, which name an object; EvidenceError when they could name anything else."""
+    found = _DIGEST.fullmatch(digest)
+    if found is None:
+        raise EvidenceError(
+            f"{digest!r} is no digest, so it names no object.",
+            now="nothing was read.",
+            next_step="give a digest of the form sha256:… with 64 hexadecimal digits.",
+        )
+    return found[1]
 
 
 def _damaged(problem: str) -> EvidenceError:

@@ -189,3 +189,13 @@ class TimeStampAuthority(Protocol):
 
     def stamp(self, body: bytes) -> tuple[bytes, bytes]:
         """Request and response (RFC 3161) over these bytes; LedgerError when there is none."""
+
+
+class BucketCheck(Value):
+    """One thing tried out on a bucket."""
+
+    name: str
+    passed: bool
+    found: str
+    needed: bool = True
+    """Without it the bucket is no place for evidence; else it is only good to know."""

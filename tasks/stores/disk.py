@@ -1,7 +1,6 @@
 """The vault on a local disk: `objects/ab/…` named by digest, read-only files, drafts beside them."""
 
 import hashlib
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,8 @@ from runbooks.domain.errors import EvidenceError
 from runbooks.domain.value import Digest
 from tasks.stores._files import Draft, make_directory, sync_directory
 from tasks.stores._keys import KeyDirectory
-from tasks.stores._vault import ShelfVault
+from tasks.stores._vault import ShelfVault, hexadecimal
 
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _PIECE = 1 << 20
 _STALE_SECONDS = 24 * 3600
 
@@ -54,14 +52,8 @@ class DiskShelf:
                 yield piece
 
     def _path(self, digest: Digest) -> Path:
-        found = _DIGEST.fullmatch(digest)
-        if found is None:
-            raise EvidenceError(
-                f"{digest!r} is no digest, so it names no object.",
-                now="nothing was read.",
-                next_step="give a digest of the form sha256:… with 64 hexadecimal digits.",
-            )
-        return self._objects / found[1][:2] / found[1][2:]
+        digits = hexadecimal(digest)
+        return self._objects / digits[:2] / digits[2:]
 
 
 def open_disk(location: Path, keys: Path) -> ShelfVault:

@@ -22,6 +22,11 @@ _STANDS = {
     ContainmentStatus.UNKNOWN: False, ContainmentStatus.REFUSED: False,
 }  # fmt: skip
 
+_SAID = {
+    EntryType.EVIDENCE_WAIVED: "waived", EntryType.DECISION_REFUSED: "not accepted",
+    EntryType.BREAK_GLASS_OPENED: "BREAK-GLASS: acted alone",
+}  # fmt: skip
+
 
 def report_html(
     installation: Installation, incident_id: str, entries: list[LedgerEntry], classes: frozenset[EvidenceClass]
@@ -175,8 +180,8 @@ def _answers(entries: list[LedgerEntry]) -> str:
                 pill(str(said.get("answer")), {"approve": True, "deny": False}.get(str(said.get("answer")))),
                 shown(names.get(entry.subject.get("request", ""), "?")), shown(said.get("reason")), how,
             ))  # fmt: skip
-        elif entry.type in (EntryType.EVIDENCE_WAIVED, EntryType.DECISION_REFUSED):
-            word = "waived" if entry.type is EntryType.EVIDENCE_WAIVED else "not accepted"
+        elif entry.type in _SAID:
+            word = _SAID[entry.type]
             rows.append((
                 str(entry.index), _clock(entry.at), shown(entry.body.get("person") or entry.body.get("claimed_person")),
                 pill(word, False), "", shown(entry.body.get("because")), "",

@@ -105,7 +105,9 @@ def write_review(incident_id: str) -> Review:
 @step("close the incident")
 def close_incident(incident_id: str, ending: str) -> str:
     """Write how it ended; returns it. Once."""
+    alone = [f"{glass.body['person']}: {glass.body['action']}" for glass in glasses_of(here(), incident_id)]
     entry = pen().write(
-        EntryType.INCIDENT_CLOSED, f"closed/{incident_id}", incident=incident_id, body={"ending": Ending(ending)}
-    )
+        EntryType.INCIDENT_CLOSED, f"closed/{incident_id}", incident=incident_id,
+        body={"ending": Ending(ending)} | ({"break_glass": alone} if alone else {}),
+    )  # fmt: skip
     return str(entry.body["ending"])

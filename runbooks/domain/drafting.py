@@ -91,6 +91,10 @@ def draft_review(
         if cause.standing is Standing.HYPOTHESIS
     ]
     questions += ["Why was this possible?", "Why was it not stopped sooner?", "Which assumption proved wrong?"]
+    questions += [
+        f"Was it right that {entry.body['person']} acted alone on {entry.body['action']}, and why was nobody else there?"
+        for entry in entries if entry.type is EntryType.BREAK_GLASS_OPENED
+    ]  # fmt: skip
     questions += list(runbook.review.questions)
     return Review(
         incident=incident.id, drafted_at=now, timeline=timeline(entries), impact=tuple(impact), worked=tuple(worked),

@@ -131,6 +131,10 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
             "gaps": [f"{s.evidence_class} {s.evidence_class.holds}: {s.captured}, {s.reason}" for s in manifest.gaps],
         },
         "waiver": case.waiver,
+        "break_glass": [
+            {"person": e.body["person"], "action": e.body["action"], "ends_at": e.body["ends_at"], "entry": e.index}
+            for e in case.entries if e.type is EntryType.BREAK_GLASS_OPENED
+        ],
         "actions": [row.as_json() for row in case.rows], "not_planned": list(case.plan.refused) if case.plan else [],
         "containment": contained.as_json() if case.plan else None,
         "approvals": [request_json(case.installation, r, v, case.now) for r, v in case.requests],

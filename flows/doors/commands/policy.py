@@ -41,6 +41,16 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     say.line(f"May waive the seal (unsafe to wait): {', '.join(policy.waiver_roles) or 'nobody'}")
     say.head("Rights: the first line that matches holds; what none matches, nobody may")
     say.table(("", "for", "people", "of", "proof", "within"), (_right(n, right) for n, right in enumerate(policy.rights)))
+    say.head("Break-glass: one person alone, with a signature, given back by itself; never what cannot be undone")
+    say.table(
+        ("roles", "verbs", "systems", "at most", "review within"),
+        (
+            (", ".join(rule.roles), ", ".join(v.shown for v in rule.verbs), ", ".join(rule.systems),
+             f"{rule.max_minutes} min", f"{rule.review_within_hours} h")
+            for rule in policy.break_glass
+        ),
+        empty="nobody",
+    )  # fmt: skip
     say.head("Pre-authorised: after the seal, without waiting")
     say.table(
         ("", "archetypes", "systems", "verbs", "severities", "why"),

@@ -11,7 +11,7 @@ from runbooks.domain.case import stage_times
 from runbooks.domain.drafting import timeline
 from runbooks.domain.incident import Standing
 from runbooks.domain.instants import milliseconds_between
-from runbooks.domain.ledger import ActorKind, LedgerEntry
+from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.value import short
 from tasks.installation import open_installation
@@ -61,6 +61,10 @@ def _head(say: Say, case: Dossier) -> None:
         ("asked for by", f"{plain(incident.requester.name, 100)} ({proven})"),
         ("opened", f"{incident.opened_at[:19]} UTC, {ago(incident.opened_at, case.now)}"),
     ]
+    rows += [
+        ("BREAK-GLASS", f"{one.body['person']} acted alone on {one.body['action']}, until {str(one.body['ends_at'])[:19]} UTC: "
+         f"{plain(one.body['because'], 300)}") for one in case.entries if one.type is EntryType.BREAK_GLASS_OPENED
+    ]  # fmt: skip
     if not incident.known_system:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
     if incident.near_miss:

@@ -1,0 +1,114 @@
+"""Attacks below the gate: on what was approved, on the files behind it, on the right to act."""
+
+import threading
+from pathlib import Path
+
+from runbooks.domain.approval import Purpose, Standing
+from runbooks.domain.containment import ContainmentAction
+from runbooks.domain.errors import QuellError
+from runbooks.domain.ledger import EntryType
+from tasks.approval import plan_of, verdict_on
+from tasks.authority import LedgerAuthority, grant_for
+from tasks.containment import act
+from tasks.ledger import flow_actor
+from tasks.undoing import undo_acts
+from tests.attacks.ground import Ground
+from tests.attacks.table import attack
+
+
+def _grant(g: Ground, incident: str, *people: str, step: str = "refund-tool") -> None:
+    """People approve, and nobody rings: the attacker is faster than the run."""
+    for person in people:
+        g.submit(g.say(g.request(incident, step), person))
+
+
+def _perform(g: Ground, action: ContainmentAction) -> str:
+    """Straight at the connector, past every flow; the refusal must be on record."""
+    place = g.installation
+    pen = place.pen(flow_actor("attack"))
+    before = len(g.entries(action.incident, EntryType.EFFECT_REFUSED))
+    try:
+        grant = grant_for(place, pen, plan_of(place, action.incident).action(action.id), Purpose.CONTAIN)
+        place.connector(action.system, action.connector, place.active()).perform(action, grant, LedgerAuthority(place, pen))
+    except QuellError as error:
+        assert len(g.entries(action.incident, EntryType.EFFECT_REFUSED)) == before + 1, error
+        return str(g.entries(action.incident, EntryType.EFFECT_REFUSED)[-1].body["because"])
+    raise AssertionError("it was done")
+
+
+@attack("Call the connector without consent", "refused by the connector base, on record")
+def without_consent(g: Ground) -> str:
+    return _perform(g, plan_of(g.installation, g.waiting).action("refund-tool"))
+
+
+@attack("Call the connector with one of two approvals", "refused, on record")
+def with_half(g: Ground) -> str:
+    incident = g.declare()
+    _grant(g, incident, "ana")
+    return _perform(g, plan_of(g.installation, incident).action("refund-tool"))
+
+
+@attack("Change one parameter of the approved act (each in turn)", "refused, on record")
+def changed_parameter(g: Ground) -> str:
+    reasons = set()
+    action = plan_of(g.installation, g.waiting).action("refund-tool")
+    for changes in (
+        {"target": "tool.lookup_order.enabled"}, {"desired": {"x": "y"}}, {"verb": "block_client"}, {"attempt": 2},
+        {"deadline_seconds": 1}, {"drill": False}, {"blast_radius": "none"},
+    ):  # fmt: skip
+        said = _perform(g, ContainmentAction.model_validate(action.model_dump() | changes))
+        assert "a parameter was changed" in said
+        reasons.add("a parameter was changed")
+    return "; ".join(reasons) + " (7 of 7)"
+
+
+@attack("Change the approved act where it is stored (vault)", "refused: it is addressed by its digest")
+def in_the_vault(g: Ground) -> str:
+    incident = g.declare()
+    planned = g.entries(incident, EntryType.PLAN_MADE)[-1].subject["plan"].removeprefix("sha256:")
+    files = [f for f in Path(g.installation.settings.vault_path).rglob("*") if f.is_file() and planned in f.as_posix().replace("/", "")]
+    assert files, "the plan's file"
+    data = files[0].read_bytes()
+    files[0].chmod(0o600)
+    files[0].write_bytes(data.replace(b"tool.issue_refund.enabled", b"tool.lookup_order.enabled"))
+    assert files[0].read_bytes() != data, "it was changed"
+    try:
+        status = act(g.installation, g.installation.pen(flow_actor("attack")), plan_of(g.installation, incident).actions[0])
+        raise AssertionError(f"it was read: {status}")
+    except QuellError as error:
+        return error.problem[:160]
+    finally:
+        files[0].write_bytes(data)
+
+
+@attack("Use a consumed grant again, twice at once", "exactly one effect")
+def consumed(g: Ground) -> str:
+    incident = g.declare()
+    _grant(g, incident, "ana", "cleo")
+    place = g.installation
+    action = plan_of(place, incident).action("refund-tool")
+    threads = [
+        threading.Thread(target=lambda n=n: act(place, place.pen(flow_actor(f"worker-{n}")), action)) for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    again = act(place, place.pen(flow_actor("again")), action)
+    sent = g.entries(incident, EntryType.EFFECT_SENDING)
+    done = g.entries(incident, EntryType.EFFECT_APPLIED)
+    assert (len(sent), len(done)) == (1, 1)
+    assert verdict_on(place, g.request(incident)).standing is Standing.GRANTED
+    give_back(g, incident, action.id)
+    return f"4 workers and one more: sent {len(sent)}, receipts {len(done)}, afterwards {again}"
+
+
+def give_back(g: Ground, incident: str, step: str) -> None:
+    """So that the far side is again as it was: as `quell undo` does it, with consent."""
+    place = g.installation
+    undo_acts(place, place.pen(flow_actor("test")), incident, only=step)
+    request = g.request(incident)
+    for person in ("dora", "cleo"):
+        g.submit(g.say(request, person))
+    (line,) = undo_acts(place, place.pen(flow_actor("test")), incident, only=step)
+    assert line.outcome == "undone", line

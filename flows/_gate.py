@@ -16,8 +16,7 @@ from collections.abc import Callable
 from prefect.flow_runs import asuspend_flow_run
 
 from flows._form import answer_form
-from tasks.decisions import decided_since
-from tasks.gate import GateView, next_form, record_suspension, view_gate
+from tasks.gate import GateView, decided_since, next_form, record_suspension, view_gate
 
 
 async def pass_gate(

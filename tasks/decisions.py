@@ -21,7 +21,6 @@ from tasks.ledger import person_actor
 from tasks.one_time_codes import attempts_allowed
 from tasks.proofs import verify_code, verify_ssh
 from tasks.settings import resolve_secret
-from tasks.step import here
 
 
 def submit_decision(
@@ -151,9 +150,3 @@ def statement_for(installation: Installation, request: ApprovalRequest, answer: 
     return Statement(
         installation=installation.id, request=request.digest(), answer=answer, person=person, reason=reason
     )
-
-
-def decided_since(incident_id: str, seen: int) -> bool:
-    """Whether a decision came while the run was busy with others: look again before sleeping."""
-    found = here().store.entries(incident_id, since=seen, types=(EntryType.DECISION_RECORDED,))
-    return bool(found)

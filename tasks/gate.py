@@ -183,3 +183,9 @@ def _submit(installation: Installation, incident_id: str, answer: dict[str, str]
         return f"NOT accepted: the answer could not be read ({type(error).__name__}). The request still waits."
     waits = f"; it still {verdict.because}" if verdict.still_needed else ""
     return f"{word} by {person} was accepted. {request.id} now stands {verdict.standing}{waits}."
+
+
+def decided_since(incident_id: str, seen: int) -> bool:
+    """Whether a decision came while the run was busy with others: look again before sleeping."""
+    found = here().store.entries(incident_id, since=seen, types=(EntryType.DECISION_RECORDED,))
+    return bool(found)

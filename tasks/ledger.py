@@ -19,17 +19,23 @@ def clock() -> Instant:
 
 
 def _boot() -> str:
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text().strip()[:8] if file.exists() else "unknown"
+    """This boot of this machine, and within it this namespace of process ids: containers may share a host name."""
+    file, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    boot = file.read_text().strip()[:8] if file.exists() else "unknown"
+    return f"{boot}.{space.stat().st_ino}" if space.exists() else boot
 
 
 def _started(pid: int) -> str:
-    """Start time of a process in clock ticks since boot, so that a reused process id is told apart."""
+    """Start time of a process in clock ticks since boot, so that a reused process id is told apart; '' if it is dead.
+
+    A zombie is dead: it acts no more, and a machine without a good process 1 keeps it for ever.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in ("Z", "X") else fields[19]
 
 
 def this_process(what: str) -> str:
@@ -39,13 +45,14 @@ def this_process(what: str) -> str:
 
 
 def is_gone(holder: str) -> bool:
-    """Whether a holder on this very machine and boot is certainly dead. Another machine's holder is never judged."""
-    host, boot, pid, started, _ = (holder.split("/", 4) + [""] * 5)[:5]
-    if host != socket.gethostname():
+    """Whether a holder on this very machine is certainly dead. Another machine's or container's is never judged."""
+    host, where, pid, started, _ = (holder.split("/", 4) + [""] * 5)[:5]
+    if host != socket.gethostname() or not Path("/proc/self/stat").exists():
         return False
-    if boot != _boot():
-        return boot != "unknown" and _boot() != "unknown"
-    return not started or _started(int(pid)) != started
+    (boot, _, space), (our_boot, _, our_space) = where.partition("."), _boot().partition(".")
+    if boot != our_boot:
+        return "unknown" not in (boot, our_boot)
+    return space == our_space and pid.isdigit() and (not started or _started(int(pid)) != started)
 
 
 class Pen:

@@ -1,9 +1,7 @@
 """The first step of a response: the incident is opened or found again, and this run becomes the one that responds."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from prefect.exceptions import Pause
+from contextlib import ExitStack, contextmanager
 
 from runbooks.domain.errors import QuellError
 from runbooks.domain.incident import Archetype, Name, Report
@@ -14,7 +12,7 @@ from tasks.engine import tag_run
 from tasks.incident import open_incident, with_floors
 from tasks.ledger import Pen, clock
 from tasks.pages import leave_brief
-from tasks.presence import Presence
+from tasks.presence import AnotherRunWorksError, Presence
 from tasks.step import actor, here, pen, run_id, step
 
 _FLOORS: dict[str, tuple[Floor, ...]] = {
@@ -56,23 +54,29 @@ def respond(incident_id: str, told: str = "") -> Iterator[None]:
     `told` is a digest of what the run was started with.
     """
     installation, writer, flow_run = here(), pen(), run_id() or "none"
-    with Presence(installation, incident_id, actor(), flow_run):
+    with Presence(installation, incident_id, actor(), flow_run), ExitStack() as leaving:
         _note_changed_start(writer, incident_id, flow_run, told)
         writer.write(
             EntryType.RUN_STARTED, f"run/{flow_run}/{clock()}", incident=incident_id,
             body={"flow_run": flow_run, "start": told},
         )  # fmt: skip
-        try:
-            yield
-        except Pause:
-            raise
-        except QuellError as error:
-            writer.write(
-                EntryType.PERSON_NEEDED, f"stopped/{flow_run}/{clock()}", incident=incident_id,
-                body={"because": str(error), "needed": "the run stopped; the keeper starts it again"},
-            )  # fmt: skip
-            raise
+        leaving.push(lambda _, error, __: _left(writer, incident_id, flow_run, error))
+        yield
+
+
+def _left(writer: Pen, incident_id: str, flow_run: str, error: BaseException | None) -> bool:
+    """Write how a run left: at its end, by a failure (foreign words stay out), or, silently, to wait for people."""
+    if error is None:
         writer.write(EntryType.RUN_ENDED, f"ended/{flow_run}/{clock()}", incident=incident_id, body={})
+    elif isinstance(error, Exception) and not isinstance(error, AnotherRunWorksError):
+        because = (
+            str(error) if isinstance(error, QuellError) else f"a fault that nobody foresaw ({type(error).__name__})"
+        )
+        writer.write(
+            EntryType.PERSON_NEEDED, f"stopped/{flow_run}/{clock()}", incident=incident_id,
+            body={"because": because, "needed": "the run stopped; the keeper starts it again"},
+        )  # fmt: skip
+    return False
 
 
 def _note_changed_start(writer: Pen, incident_id: str, flow_run: str, told: str) -> None:

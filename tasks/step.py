@@ -5,6 +5,7 @@ A step asks the ledger what is done, never the engine; so a re-run from the top 
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from prefect import Task, runtime, task
@@ -15,16 +16,22 @@ from prefect.logging.loggers import flow_run_logger
 from runbooks.domain.ledger import Actor
 from tasks.installation import Installation, open_installation
 from tasks.ledger import Pen, flow_actor
+from tasks.presence import demand_presence
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A Prefect task with this name in the run's history."""
+    """A Prefect task with this name in the run's history. It begins only while this run is the one that responds."""
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
-        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(function)
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            demand_presence()
+            return function(*args, **kwargs)
+
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(guarded)
 
     return decorate
 

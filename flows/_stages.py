@@ -80,10 +80,16 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
 
 
 def _contain_all(incident: str, actions: list[str]) -> None:
-    """Side by side, each with its own receipt; one that fails neither hides nor stops the others."""
+    """Side by side, each with its own receipt; one that fails neither hides nor stops the others.
+
+    A failure of the act is a status. What is raised here, once all are through, is ours: the run stops, and the next
+    one asks the record what is done.
+    """
     running: list[PrefectFuture[str]] = [contain.submit(incident, action) for action in actions]
     for future in running:
         future.wait()
+    for future in running:
+        future.result()
     if running:
         show_containment(incident)
 

@@ -4,6 +4,7 @@ Built here on the ledger and the vault and injected into connectors, which never
 """
 
 import secrets
+from collections.abc import Callable
 
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
@@ -17,8 +18,12 @@ from tasks.approval import find_request, plan_of, requests_of, verdict_on
 from tasks.glasses import glass_in, opened_glass
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.presence import demand_presence
 from tasks.stores.base import SourceFacts
+from tasks.waiting import pause
 
+CLAIM_GRACE_SECONDS = 5
+"""Longer than a claim's lease that we wait for another worker, before its claim counts as a failure."""
 PREAUTHORISED_HOURS = 24
 """How long after the plan a pre-authorised act may still be done."""
 
@@ -46,7 +51,9 @@ def grant_for(
             expires_at=ends if purpose is Purpose.CONTAIN else later(ends, 86_400 * GIVING_BACK_DAYS),
         )  # fmt: skip
     if purpose is Purpose.CONTAIN and action.id in plan.preauthorised:
-        made = writer.last(action.incident, EntryType.PLAN_MADE)
+        plans = writer.entries(action.incident, types=(EntryType.PLAN_MADE,))
+        # The first plan that says so: a later, wider one is no new right.
+        made = next((entry for entry in plans if action.id in entry.body["preauthorised"]), None)
         incident = installation.incident(action.incident)
         rule = installation.configuration(plan.configuration).preauthorisation_for(
             archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
@@ -198,3 +205,16 @@ class LedgerAuthority:
             subject={"action": action.digest(), "grant": grant.digest()},
             body={"action": action.id, "purpose": grant.purpose, "because": "; ".join(reasons)},
         )  # fmt: skip
+
+
+def when_free(installation: Installation, act: Callable[[], Receipt]) -> Receipt:
+    """Do it. While another worker holds the claim, wait: it finishes, or its lease ends because it died elsewhere."""
+    deadline = later(clock(), installation.settings.limits.claim_lease_seconds + CLAIM_GRACE_SECONDS)
+    while True:
+        try:
+            return act()
+        except ClaimHeldError:
+            if clock() > deadline:
+                raise
+        demand_presence()
+        pause(1)

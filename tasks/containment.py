@@ -11,15 +11,23 @@ from runbooks.domain.containment import (
     Receipt,
     judge_probes,
 )
-from runbooks.domain.errors import ContainmentError, GrantRefusedError, Outcome, QuellError, UndoImpossibleError
+from runbooks.domain.errors import (
+    ContainmentError,
+    GrantRefusedError,
+    LedgerError,
+    Outcome,
+    QuellError,
+    UndoImpossibleError,
+)
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.planning import make_plan
 from runbooks.domain.value import Digest, Json, Value
 from tasks.approval import plan_of
-from tasks.authority import LedgerAuthority, grant_for
+from tasks.authority import LedgerAuthority, grant_for, when_free
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.presence import AnotherRunWorksError
 from tasks.step import here, pen, step
 from tasks.waiting import pause
 
@@ -78,7 +86,9 @@ def act(
     try:
         connector = installation.connector(action.system, action.connector, installation.active())
         grant = grant_for(installation, writer, action, Purpose.CONTAIN, glass)
-        receipt = connector.perform(action, grant, authority)
+        receipt = when_free(installation, lambda: connector.perform(action, grant, authority))
+    except (LedgerError, AnotherRunWorksError):
+        raise  # the act may have been sent; the next run reads back and knows
     except ContainmentError as error:
         if error.outcome is Outcome.NOT_DONE:
             _failed(writer, action, error)
@@ -209,7 +219,9 @@ def undo(
     try:
         connector = installation.connector(action.system, action.connector, configuration)
         grant = grant_for(installation, writer, action, purpose, glass)
-        connector.reverse(action, grant, authority)
+        when_free(installation, lambda: connector.reverse(action, grant, authority))
+    except (LedgerError, AnotherRunWorksError):
+        raise
     except UndoImpossibleError as error:
         writer.write(
             EntryType.UNDO_IMPOSSIBLE, f"impossible/{action.undo_key}", incident=action.incident,
@@ -276,4 +288,3 @@ def judge(incident_id: str) -> ContainmentVerdict:
             body={"because": verdict.because, "needed": "decide about what is missing"},
         )  # fmt: skip
     return verdict
-

@@ -13,6 +13,7 @@ every start is idempotent under its key:
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -23,6 +24,7 @@ from types import FrameType
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.interference import note_waiting, note_working
+from flows.doors.processes import alive
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
@@ -41,12 +43,21 @@ from tasks.review import schedule_now
 log = logging.getLogger("quell.keeper")
 
 SETTLE_SECONDS = 5
-"""How long a run that was just created may take to show itself before it counts as missing."""
+"""How long whoever opened an incident may take to start its run before that counts as missing."""
 STARTING_SECONDS = {
     "Scheduled": 40, "Late": 40, "Pending": 40, "Resuming": 40, "AwaitingRetry": 40, "Running": 10,
 }  # fmt: skip
 """How long a run may be in these states without holding the lease: nobody starts it, or its process is gone. A new
 run is safe all the same, because the lease decides which one works."""
+SLOW_START_SECONDS = 45
+"""How long a running run whose process lives may take to get the lease, on a very busy machine."""
+LONGEST_PAUSE_SECONDS = 45
+"""Between two restarts that led to nothing new; the pause doubles up to here."""
+NOTHING_NEW = (
+    EntryType.RUN_STARTED, EntryType.RUN_WOKEN, EntryType.RUN_SUPERSEDED, EntryType.RUN_INTERFERED,
+    EntryType.PERSON_NEEDED,
+)  # fmt: skip
+"""What a run that fails at once writes, again and again."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
 
 
@@ -142,16 +153,35 @@ def _form_stands(installation: Installation, form: LedgerEntry) -> bool:
     run = next((run for run in runs_of(form.incident or "") if str(run.id) == run_id), None)
     if run is not None and run.state is not None and _is_starting(run):
         return True
-    stands = run is not None and run.state is not None and run.state.is_paused() and has_form(run.id, str(form.body["form"]))
-    if not stands and milliseconds_between(form.at, clock()) > 1000 * SETTLE_SECONDS:
+    stands = (
+        run is not None and run.state is not None and run.state.is_paused() and has_form(run.id, str(form.body["form"]))
+    )
+    if not stands and not _died_on_the_way(run, form):
         note_waiting(installation, form, run)
     return stands
+
+
+def _died_on_the_way(run: FlowRun | None, form: LedgerEntry) -> bool:
+    """The process died between writing that it waits and waiting: nobody interfered."""
+    if run is None or run.state is None:
+        return False
+    return run.state.is_crashed() or (run.state.is_running() and instant_from(run.state.timestamp) < form.at)
 
 
 def _is_starting(run: FlowRun) -> bool:
     if run.state is None:
         return False
-    return _age(run.state.timestamp) < STARTING_SECONDS.get(state_name(run.state), 0)
+    age = _age(run.state.timestamp)
+    if run.state.is_running() and age < SLOW_START_SECONDS and _process_lives(run):
+        return True
+    return age < STARTING_SECONDS.get(state_name(run.state), 0)
+
+
+def _process_lives(run: FlowRun) -> bool:
+    """Whether the process that the worker names for this run is one of this machine and lives."""
+    host, _, rest = (run.infrastructure_pid or "").partition(":")
+    pid, _, mark = rest.partition(":")
+    return host == socket.gethostname() and pid.isdigit() and alive(int(pid), mark)
 
 
 def _age(stamp: datetime) -> float:
@@ -168,14 +198,13 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
     runs = runs_of(incident)
     if any(_is_starting(run) for run in runs):
         return
-    last = entries[-1]
-    if milliseconds_between(last.at, clock()) < 1000 * SETTLE_SECONDS and not _ended_badly(entries):
+    if milliseconds_between(entries[-1].at, clock()) < 1000 * pause_before_restart(entries, begun=bool(runs)):
         return
     generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
     states = [f"{run.id}: {state_name(run.state)}" for run in runs]
     opened = installation.incident(incident)
     writer = installation.pen(KEEPER)
-    started = entries and any(entry.type is EntryType.RUN_STARTED for entry in entries)
+    started = any(entry.type is EntryType.RUN_STARTED for entry in entries)
     writer.write(
         EntryType.RESPONSE_RESTARTED, f"restarted/{incident}/{generation}", incident=incident,
         body={
@@ -189,5 +218,14 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
             set_aside(run.id, f"no process works on it; generation {generation} goes on")
 
 
-def _ended_badly(entries: list[LedgerEntry]) -> bool:
-    return entries[-1].type in (EntryType.RUN_SUSPENDED, EntryType.PERSON_NEEDED)
+def pause_before_restart(entries: list[LedgerEntry], *, begun: bool) -> int:
+    """Seconds since the newest entry: none at first, doubling with every restart that led to nothing new."""
+    if not begun:
+        return SETTLE_SECONDS
+    fruitless = 0
+    for entry in reversed(entries):
+        if entry.type is EntryType.RESPONSE_RESTARTED:
+            fruitless += 1
+        elif entry.type not in NOTHING_NEW:
+            break
+    return int(min(2**fruitless - 1, LONGEST_PAUSE_SECONDS))

@@ -6,6 +6,7 @@ the entry, move the head. The database serialises writers, so index, chains and 
 
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
@@ -56,13 +57,12 @@ _MOVED = ("size", "frontier", "root", "last")
 def open_sql(url: str, *, even_forked: bool = False) -> "SqlLedger":
     """The ledger in this database, its tables made when missing; LedgerError when it cannot go on."""
     engine = connect(url)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(engine.dispose)
         transact(engine, inspection.create)
         if not even_forked:
             transact(engine, inspection.look, reading=True)
-    except BaseException:
-        engine.dispose()
-        raise
+        on_failure.pop_all()
     return SqlLedger(engine)
 
 

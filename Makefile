@@ -27,7 +27,7 @@ test: need setup
 	$(BIN)/pytest -m "engine or browser"
 
 fast: setup
-	$(BIN)/pytest -n auto -m "not engine and not browser and not postgres and not slow" $(QUICK)
+	$(BIN)/pytest -n auto -m "not engine and not browser and not postgres and not s3 and not slow" $(QUICK)
 
 check: lint
 	$(BIN)/mypy $(ROOMS)
@@ -72,7 +72,7 @@ install:
 	$(PIP) install --no-deps --no-build-isolation --editable .
 
 need:
-	@.ci/need chromium postgresql ssh-keygen openssl
+	@.ci/need chromium postgresql ssh-keygen openssl radosgw ceph-mon ceph-osd
 
 clean:
 	rm -rf .venv .quell .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from runbooks.domain.approval import Purpose
+from runbooks.domain.bucket import is_bucket
 from runbooks.domain.configuration import Configuration, Control, Person, ProofKind, Right
 from runbooks.domain.containment import VERB_REVERSIBILITY, Reversibility
 from runbooks.domain.errors import ConfigurationError, QuellError
@@ -25,6 +26,7 @@ from tasks.inventory import faults
 from tasks.ledger import clock
 from tasks.policy import differences
 from tasks.settings import load_configuration, resolve_secret
+from tasks.stores import try_bucket
 
 _REFERENCE = re.compile(r"^(file|env):(.+)$")
 _ALWAYS_THERE = frozenset({EvidenceClass.J})
@@ -229,10 +231,27 @@ def check_stores(installation: Installation) -> Iterator[Finding]:
     except QuellError as error:
         yield _wrong("vault", error.problem, error.next_step)
         return
-    if os.access(path, os.W_OK):
+    if is_bucket(path):
+        yield from _locks(path, installation)
+    elif os.access(path, os.W_OK):
         yield _ok("vault", f"{path} takes and gives back")
     else:
         yield _wrong("vault", f"{path} is not writable", "make it writable for quell's user")
+
+
+def _locks(location: str, installation: Installation) -> Iterator[Finding]:
+    """A bucket is called locked only when it refused every attempt on it just now."""
+    home = installation.settings.home
+    tried = try_bucket(location, installation.settings.limits.s3, lambda ref: resolve_secret(ref, home))
+    todo = "evidence is not safe there: name a bucket that keeps its locks, or correct this one's settings"
+    for one in tried:
+        if one.needed and not one.passed:
+            yield _wrong("vault's locks", f"{one.name}: {one.found}", todo)
+        elif not one.passed:
+            yield _attention("vault's bucket", f"{one.name}: no; {one.found}", "know it; quell works without")
+    if all(one.passed for one in tried if one.needed):
+        held = "; ".join(one.name for one in tried if one.needed)
+        yield _ok("vault", f"{location} takes, gives back and keeps what it locks ({held})")
 
 
 def check_evidence(configuration: Configuration, installation: Installation) -> Iterator[Finding]:

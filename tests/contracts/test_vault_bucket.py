@@ -1,39 +1,21 @@
 """What only a bucket can do to a vault: versions, delete markers, lost answers, servers that lie, wrong settings."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from runbooks.domain.errors import ConfigurationError, EvidenceError, LedgerError
 from runbooks.domain.value import digest_of
 from tasks.settings import load_settings
-from tasks.stores import open_anchor_directory, open_vault, try_bucket
-from tests.contracts.stores.buckets import S3, Wire, running_moto
+from tasks.stores import open_anchor_directory, open_vault
+from tests.contracts.stores.buckets import S3
 from tests.contracts.stores.vaults import Opened, seal
 
 DATA = b"what was said"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3]:
-    with running_moto() as server:
-        yield server
-
-
-@pytest.fixture
-def server(moto: S3) -> Iterator[S3]:
-    yield moto
-    for name, value in vars(Wire()).items():
-        setattr(moto.wire, name, value)
-
-
-@pytest.fixture
-def location(server: S3) -> str:
-    return server.new_bucket()
 
 
 @pytest.fixture
@@ -233,27 +215,6 @@ def test_wrong_settings_are_refused(tmp_path: Path, text: str, says: str) -> Non
     assert "AKIAPLAIN" not in str(raised.value)
 
 
-def failed(server: S3, location: str) -> set[str]:
-    return {check.name for check in try_bucket(location, server.settings(), server.secret) if not check.passed}
-
-
-def test_the_probe_finds_what_moto_does_not_keep(server: S3, location: str) -> None:
-    """The known gaps of moto, by name: a gap more or less is a change that somebody must look at."""
-    assert failed(server, location) == {
-        "retention cannot be shortened",
-        "nor shortened with the right to bypass",
-        "nor made weaker (governance)",
-        "refuses other bytes",
-    }
-
-
-def test_the_probe_calls_no_bucket_locked_that_is_not(server: S3, location: str) -> None:
-    assert failed(server, server.new_bucket(locked=False)) == {"takes a lock"}
-    assert failed(server, "s3://absent") == {"reachable"}
-    server.wire.drop = {"HTTP_X_AMZ_OBJECT_LOCK_MODE", "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE"}
-    assert failed(server, location) == {"takes a lock"}
-
-
 def test_heads_are_anchored_in_a_bucket(server: S3, location: str) -> None:
     place = open_anchor_directory(location, server.settings(), server.secret)
     place.put("log", 7, b"head\nroot\n\nsigned", b"head\nroot\n")
@@ -266,3 +227,18 @@ def test_heads_are_anchored_in_a_bucket(server: S3, location: str) -> None:
     with pytest.raises(LedgerError, match="two histories"):
         place.put("log", 7, b"head\nother\n\nsigned", b"head\nother\n")
     assert location == place.name
+
+
+@pytest.mark.s3
+def test_sealed_evidence_outlives_the_one_who_sealed_it(ceph: S3, tmp_path: Path) -> None:
+    location = ceph.new_bucket()
+    vault = open_vault(location, tmp_path / "keys", ceph.settings(), ceph.secret)
+    collection = seal(vault, [DATA]).collection
+    for one in versions(ceph, location):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            ceph.client.delete_object(
+                Bucket=bucket_of(location), Key=one["Key"], VersionId=one["VersionId"], BypassGovernanceRetention=True
+            )
+        ceph.client.delete_object(Bucket=bucket_of(location), Key=one["Key"])
+    forget_notes(tmp_path)
+    assert list(vault.items(collection)) == [(0, DATA)]

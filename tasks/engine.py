@@ -4,7 +4,6 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,10 +21,6 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
-from tasks.waiting import pause
-
-
-RING_AGAIN_SECONDS = 0.1
 
 
 def deployment_name(stem: str) -> str:
@@ -115,20 +110,9 @@ def form_answer(flow_run_id: str, key: str) -> dict[str, str] | None:
     return None
 
 
-def ring(incident_id: str, patience_seconds: float = 0.0) -> bool:
-    """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken.
-
-    A run that is just about to sleep cannot be woken yet: with patience it is tried again for so long.
-    """
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        runs = runs_of(incident_id)
-        if any(_woken(run) for run in runs):
-            return True
-        busy = any(run.state is not None and not run.state.is_final() for run in runs)
-        if not busy or time.monotonic() > deadline:
-            return False
-        pause(RING_AGAIN_SECONDS)
+def ring(incident_id: str) -> bool:
+    """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken."""
+    return any(_woken(run) for run in runs_of(incident_id))
 
 
 def _woken(run: FlowRun) -> bool:

@@ -151,7 +151,7 @@ class Ground:
         for control in configuration.systems["support-agent"].controls:
             connector = place.connector("support-agent", control.connector, configuration)
             seen[control.name] = connector.observe(action_for(incident, control, "look"))
-        seen["effects"] = self.world.last_seq()
+        seen["effects"] = [row.seq for row in self.world.book() if row.outcome == "done" and not row.canary]
         return seen
 
 

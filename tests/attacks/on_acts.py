@@ -3,9 +3,11 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.containment import ContainmentAction
-from runbooks.domain.errors import QuellError
+from runbooks.domain.errors import GrantRefusedError, QuellError
 from runbooks.domain.ledger import EntryType
 from tasks.approval import plan_of, verdict_on
 from tasks.authority import LedgerAuthority, grant_for
@@ -27,13 +29,13 @@ def _perform(g: Ground, action: ContainmentAction) -> str:
     place = g.installation
     pen = place.pen(flow_actor("attack"))
     before = len(g.entries(action.incident, EntryType.EFFECT_REFUSED))
-    try:
-        grant = grant_for(place, pen, plan_of(place, action.incident).action(action.id), Purpose.CONTAIN)
-        place.connector(action.system, action.connector, place.active()).perform(action, grant, LedgerAuthority(place, pen))
-    except QuellError as error:
-        assert len(g.entries(action.incident, EntryType.EFFECT_REFUSED)) == before + 1, error
-        return str(g.entries(action.incident, EntryType.EFFECT_REFUSED)[-1].body["because"])
-    raise AssertionError("it was done")
+    grant = grant_for(place, pen, plan_of(place, action.incident).action(action.id), Purpose.CONTAIN)
+    connector = place.connector(action.system, action.connector, place.active())
+    with pytest.raises(GrantRefusedError):
+        connector.perform(action, grant, LedgerAuthority(place, pen))
+    refused = g.entries(action.incident, EntryType.EFFECT_REFUSED)
+    assert len(refused) == before + 1
+    return str(refused[-1].body["because"])
 
 
 @attack("Call the connector without consent", "refused by the connector base, on record")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import ConfigurationError
-from runbooks.domain.ledger import EntryType
 from tasks.approval import plan_of, verdict_on
 from tasks.ledger import INSTALLATION
 from tests.attacks.ground import Ground
@@ -115,6 +114,3 @@ def loosened(g: Ground) -> str:
 
 def _another(g: Ground) -> str:
     return g.key("spare").with_suffix(".key.pub").read_text().strip()
-
-
-__all__ = ["EntryType"]

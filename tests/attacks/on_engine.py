@@ -1,9 +1,9 @@
 """Attacks through Prefect's own doors, with its credential: states, runs, parameters, inputs, deployments."""
 
+from functools import partial
 from typing import Any
 
 from runbooks.domain.ledger import EntryType
-from tasks.installation import Installation
 from tests.attacks.ground import Ground, until
 from tests.attacks.table import attack
 
@@ -28,7 +28,7 @@ def every_state(g: Ground) -> str:
             if state == "PAUSED":
                 assert g.gate(incident)
                 continue
-            seen.append(f"{state}: {until(lambda i=incident: _noticed(g, i, since), f'{state} is noticed')}")  # type: ignore[misc]
+            seen.append(f"{state}: {until(partial(_noticed, g, incident, since), f'{state} is noticed')}")
             g.gate(incident, since)
     return "; ".join(seen)
 
@@ -42,7 +42,7 @@ def in_bulk(g: Ground) -> str:
         "flow_runs": {"id": {"any_": runs}}, "state": {"type": "COMPLETED", "message": "approved by CISO"}, "force": True,
     })  # fmt: skip
     for incident in incidents:
-        until(lambda i=incident: _noticed(g, i, since), "it is noticed")  # type: ignore[misc]
+        until(partial(_noticed, g, incident, since), "it is noticed")
         g.gate(incident, since)
     return f"{len(incidents)} runs forced, {len(incidents)} noticed, all wait again"
 
@@ -144,7 +144,7 @@ def own_deployment(g: Ground) -> str:
     flow = g.api.call("POST", "/flows/", {"name": "evil"})["id"]
     made = g.api.call("POST", "/deployments/", {
         "name": "evil", "flow_id": flow, "work_pool_name": ours["work_pool_name"], "entrypoint": "os.system",
-        "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch /tmp/pwned"}}],
+        "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch pwned"}}],
     })["id"]  # fmt: skip
     run = g.api.call("POST", f"/deployments/{made}/create_flow_run", {})["id"]
     return _refused_run(g, run)
@@ -154,7 +154,7 @@ def own_deployment(g: Ground) -> str:
 def job_variables(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
     start = {"start": {"system": "x", "what_happened": "x", "incident": g.waiting}}
-    body = {"parameters": start, "job_variables": {"command": "touch /tmp/pwned", "env": {"PYTHONPATH": "/tmp"}}}
+    body = {"parameters": start, "job_variables": {"command": "touch pwned", "env": {"PYTHONPATH": "elsewhere"}}}
     run = g.api.call("POST", f"/deployments/{ours}/create_flow_run", body)["id"]
     return _refused_run(g, run)
 
@@ -175,6 +175,3 @@ def second_run(g: Ground) -> str:
     assert len(g.entries(incident, EntryType.APPROVAL_REQUESTED)) == asked
     superseded = len(g.entries(incident, EntryType.RUN_SUPERSEDED))
     return f"nobody was asked twice; {superseded} gave way, the rest wait on the same requests"
-
-
-__all__ = ["Installation"]

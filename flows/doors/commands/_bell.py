@@ -5,17 +5,22 @@ from importlib import import_module
 from flows.doors.engine_server import EngineUnreachable, engine_url
 from runbooks.domain.errors import UnreachableError
 from tasks.installation import Installation
+from tasks.waiting import pause
 
-PATIENCE_SECONDS = 1.0
-"""A run that is just going to sleep hears the bell a moment later."""
+TRIES = 8
+AGAIN_SECONDS = 0.12
+"""A run that is just going to sleep cannot be woken yet; it hears the bell a moment later."""
 
 
 def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
     """Whether a waiting run was woken, and what to tell the person."""
     try:
         engine_url(installation.settings.home)
-        if import_module("tasks.engine").ring(incident, PATIENCE_SECONDS):  # Prefect: 1.5 s, only when there is one
-            return True, "The waiting run was woken and goes on now."
+        ring = import_module("tasks.engine").ring  # Prefect: 1.5 s, only when there is one
+        for _ in range(TRIES):
+            if ring(incident):
+                return True, "The waiting run was woken and goes on now."
+            pause(AGAIN_SECONDS)
     except EngineUnreachable:
         return False, "Prefect was never started here: it is in the record, and the response goes on after `quell up`."
     except UnreachableError:

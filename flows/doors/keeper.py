@@ -58,6 +58,8 @@ NOTHING_NEW = (
     EntryType.PERSON_NEEDED,
 )  # fmt: skip
 """What a run that fails at once writes, again and again."""
+LOOKS_PER_ROUND = 20
+"""Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
 
 
@@ -73,11 +75,15 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
     anchors = AnchorDuty(installation)
+    rounds = 0
     while not stop.wait(installation.settings.limits.keeper_interval_seconds):
         once("break-glass", lambda: after_glass(installation))
-        for incident in open_incidents(installation):
-            once(incident, partial(keep, installation, incident))
+        found = open_incidents(installation)
+        groups = -(-len(found) // LOOKS_PER_ROUND) or 1
+        for position, incident in enumerate(found):
+            once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
         once("anchors", anchors.keep)
+        rounds += 1
     return 0
 
 
@@ -98,14 +104,17 @@ def open_incidents(installation: Installation) -> list[str]:
     return [entry.incident for entry in opened if entry.incident and entry.incident not in closed]
 
 
-def keep(installation: Installation, incident: str) -> None:
-    """All duties for one open incident."""
+def keep(installation: Installation, incident: str, *, look: bool = True) -> None:
+    """All duties for one open incident; without `look` the engine is asked only where the record calls for it."""
     attend(installation, incident)
     if is_live(installation, incident):
-        note_working(installation, incident)
+        if look:
+            note_working(installation, incident)
         return
     entries = installation.store.entries(incident)
     form = waiting_form(entries)
+    if form is not None and not look and not _has_news(entries, form):
+        return
     if form is None or not _form_stands(installation, form):
         restart(installation, incident, entries)
     elif _has_news(entries, form):

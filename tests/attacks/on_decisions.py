@@ -110,7 +110,7 @@ def after_expiry(g: Ground) -> str:
     )  # fmt: skip
     until(
         lambda: [e for e in g.entries(g.waiting, EntryType.REQUEST_EXPIRED) if e.subject["request"] == soon.digest()],
-        "the keeper expires it", 30,
+        "the keeper expires it", 120,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         back = later(soon.asked_at, 1)

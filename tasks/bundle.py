@@ -152,7 +152,7 @@ class _Export:
                 folder = f"data/evidence/{collection.id}"
                 self._file(f"{folder}/collection.json", data)
                 self._file(f"{folder}/leaves.bin", self._home.vault.get(collection.leaves))
-                if collection.evidence_class not in self._wanted:
+                if collection.evidence_class not in self._wanted and collection.items:
                     withheld[collection.evidence_class] = withheld.get(collection.evidence_class, 0) + collection.items
                     continue
                 try:

@@ -53,12 +53,17 @@ def mirror(incident_id: str) -> None:
 
 def pages_now(incident_id: str) -> Pages | None:
     """What Prefect says now about the runs of this incident, by run id; None when its database knows no run at all."""
-    found = runs_of(incident_id)
-    if not found:
-        with engine() as client:
-            if not client.read_flow_runs(limit=1):
-                return None
-    return {str(run.id): json.loads(_page(run)) for run in found}
+    try:
+        found = runs_of(incident_id)
+        if not found:
+            with engine() as client:
+                if not client.read_flow_runs(limit=1):
+                    return None
+        return {str(run.id): json.loads(_page(run)) for run in found}
+    except ValueError as error:  # Prefect's client, when no address is configured
+        raise UnreachableError(
+            "no Prefect server is configured here.", now="its history was not compared.", next_step="start `quell up`."
+        ) from error
 
 
 def _page(run: FlowRun) -> bytes:

@@ -12,7 +12,7 @@ from runbooks.domain import bundle
 from runbooks.domain.audit import Audit, Finding, caveat, fault
 from runbooks.domain.checkpoint import VerifierKey
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import QuellError, UnreachableError
+from runbooks.domain.errors import LedgerError, QuellError, UnreachableError
 from runbooks.domain.evidence import Collection
 from runbooks.domain.history import Pages, compare, wiped
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -29,7 +29,7 @@ STEPS = frozenset({
     "make the plan", "ask for approval", "read the decisions", "leave the requests on the page", "contain",
     "show the containment", "judge the containment", "what must come back for the trials", "take away again",
     "replay the attack, harmlessly", "show the recovery", "what may be given back", "give back", "schedule the review",
-    "mirror the history", "close the incident", "draft the review", "replay the incident",
+    "mirror the history", "close the incident", "draft the review", "replay the incident", "look for another way",
 })  # fmt: skip
 """Names of every step; a test holds them equal to the code."""
 
@@ -44,13 +44,21 @@ class Replayed(Value):
 
 def replay_live(installation: Installation, incident: str, pages_now: Callable[[str], Pages | None]) -> Replayed:
     """The incident of this installation. `pages_now` asks Prefect; it may say that it cannot (UnreachableError)."""
-    installation.incident(incident)
     findings: list[Finding] = [
         fault(f"entry {gap.index}", f"{gap.what}.", "the ledger was changed behind quell's back.")
         for gap in installation.store.check()
     ]
-    entries = installation.store.entries(incident)
-    house = [e for e in installation.store.entries(types=bundle.HOUSE_TYPES) if e.incident is None]
+    try:
+        installation.incident(incident)
+        entries = installation.store.entries(incident)
+        house = [e for e in installation.store.entries(types=bundle.HOUSE_TYPES) if e.incident is None]
+    except LedgerError as error:
+        findings.append(
+            fault(
+                "the ledger", error.problem, "this incident cannot be read from it: compare with a bundle or an anchor."
+            )
+        )
+        return Replayed(incident=incident, steps=(), audit=Audit(findings=tuple(findings), checked={"entries": 0}))
     findings += _vault(installation, entries)
     mirrors = list(
         _mirrors(entries, installation.vault.get, lambda c: (item for _, item in installation.vault.items(c)), findings)

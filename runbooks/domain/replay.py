@@ -209,6 +209,10 @@ class Replay:
         status = ContainmentStatus(str(entry.body["status"]))
         if status is ContainmentStatus.EFFECTIVE and (not saw or set(saw) != {"refused"}):
             return [f"expected every path refused for `effective`, found {', '.join(saw) or 'no path'}"]
+        done = (EntryType.EFFECT_APPLIED, EntryType.EFFECT_UNDONE)
+        effect = entry.body["effect"]
+        if not any(e.type in done and e.body["effect"] == effect for e in self._before(entry)):
+            return [f"expected {entry.body['action']} done before it was probed, found nothing done"]
         if status is ContainmentStatus.UNVERIFIED and "through" in saw:
             return ["expected `applied` or `partial` when a path gets through, found unverified"]
         return []

@@ -46,24 +46,24 @@ class _Quiet:
         sys.stdout, sys.stderr = self._kept
 
 
-def an_incident(home: Path, keys: dict[str, Path], *, close: bool = True) -> tuple[Installation, str]:
+def an_incident(home: Path, keys: dict[str, Path], *, close: bool = True, what: str = "") -> tuple[Installation, str]:
     """Sealed, asked, approved with real SSH keys, contained, judged, closed: everything but the engine."""
     quiet = _Quiet()
     try:
         with a_desk(home, keys, quiet) as desk:  # type: ignore[arg-type]
-            return open_installation(home), _respond(desk, close=close)
+            return open_installation(home), _respond(desk, close=close, what=what)
     finally:
         quiet.end()
 
 
-def _respond(desk: Desk, *, close: bool) -> str:
-    incident = desk.declare()
+def _respond(desk: Desk, *, close: bool, what: str) -> str:
+    incident = desk.declare(*(["--what", what] if what else []))
     desk.respond(incident)
     desk.contain(incident)
     judge.fn(incident)
     if close:
         validate_recovery.fn(incident)
-        close_incident.fn(incident, "contained")
+        close_incident.fn(incident, "partial")
     return incident
 
 

@@ -114,7 +114,9 @@ def test_it_is_anchored_at_gates_and_closure_at_once_and_otherwise_at_the_interv
     assert unanchored(installation)[0] == installation.store.size()
 
 
-def test_a_place_that_fails_stops_nothing_and_is_on_record_once(place: tuple[Installation, str], tmp_path: Path) -> None:
+def test_a_place_that_fails_stops_nothing_and_is_on_record_once(
+    place: tuple[Installation, str], tmp_path: Path
+) -> None:
     installation, incident = place
     settings(
         installation, anchor_directory=str(tmp_path / "not-mounted"), anchor_tsa_url="http://127.0.0.1:9/tsa",
@@ -199,7 +201,9 @@ def test_the_key_is_made_once_recorded_and_rotated_by_both(place: tuple[Installa
     assert any("was rotated" in one.what for one in audit.findings)
 
 
-def test_a_rotation_that_the_old_key_did_not_sign_is_not_followed(place: tuple[Installation, str], tmp_path: Path) -> None:
+def test_a_rotation_that_the_old_key_did_not_sign_is_not_followed(
+    place: tuple[Installation, str], tmp_path: Path
+) -> None:
     installation, incident = place
     first = log_key(installation).verifier
     rotate(installation)
@@ -241,7 +245,9 @@ def test_a_key_file_that_is_open_missing_or_another_is_refused(place: tuple[Inst
         log_key(installation)
 
 
-def test_a_bundle_of_another_log_is_not_this_logs(place: tuple[Installation, str], tmp_path: Path, people_keys: dict[str, Path]) -> None:
+def test_a_bundle_of_another_log_is_not_this_logs(
+    place: tuple[Installation, str], tmp_path: Path, people_keys: dict[str, Path]
+) -> None:
     other, incident = an_incident(tmp_path / "other", people_keys)
     files, _ = an_export(other, incident, tmp_path / "b")
     audit = judged(files, log_key(place[0]).verifier.line())

@@ -185,7 +185,9 @@ def test_files_that_are_listed_missing_renamed_or_added(case: Case, tmp_path: Pa
         assert verify(store(files, tmp_path / "b"), case.key) != []
 
 
-@pytest.mark.parametrize("path", ["../climbed", "/etc/passwd", "data/../../climbed", "data/a b", "C:\\x", "data/\u202ex"])
+@pytest.mark.parametrize(
+    "path", ["../climbed", "/etc/passwd", "data/../../climbed", "data/a b", "C:\\x", "data/\u202ex"]
+)
 def test_a_name_that_climbs_is_refused_and_never_opened(case: Case, tmp_path: Path, path: str) -> None:
     (tmp_path / "climbed").write_bytes(b"outside")
     files = dict(case.files)

@@ -58,7 +58,9 @@ def an_authority(folder: Path) -> Iterator[str]:
             with one_at_a_time:
                 query, reply = folder / "query", folder / "reply"
                 query.write_bytes(body)
-                _openssl("ts", "-reply", "-config", str(folder / "tsa.cnf"), "-queryfile", str(query), "-out", str(reply))
+                _openssl(
+                    "ts", "-reply", "-config", str(folder / "tsa.cnf"), "-queryfile", str(query), "-out", str(reply)
+                )
                 answer = reply.read_bytes()
             self.send_response(200)
             self.send_header("Content-Type", "application/timestamp-reply")

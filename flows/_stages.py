@@ -132,4 +132,3 @@ def close(incident: str) -> str:
     mirror(incident)
     ending: str = close_incident(incident, ending_of(incident))
     return ending
-

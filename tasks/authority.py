@@ -91,9 +91,7 @@ class LedgerAuthority:
     def facts(self, grant: Grant, action: ContainmentAction) -> GrantFacts:
         """What the record says about this grant, read now."""
         place = self._installation
-        sealed = {
-            e.subject["manifest"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_SEALED,))
-        }
+        sealed = {e.subject["manifest"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_SEALED,))}
         waived = {e.subject["waiver"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_WAIVED,))}
         request = find_request(place, grant.request) if grant.request else None
         row = place.store.claim_of(grant.effect_key)
@@ -122,7 +120,9 @@ class LedgerAuthority:
 
     def _demand_still_granted(self, grant: Grant, action: ContainmentAction) -> None:
         """The order of the ledger decides: what was withdrawn or removed before the claim's entry is honoured here."""
-        verdict = verdict_on(self._installation, find_request(self._installation, grant.request)) if grant.request else None
+        verdict = (
+            verdict_on(self._installation, find_request(self._installation, grant.request)) if grant.request else None
+        )
         if verdict is not None and verdict.standing is not Standing.GRANTED:
             because = f"the request stands {verdict.standing}: {verdict.because}"
             self.refused(grant, action, (because,))

@@ -77,7 +77,11 @@ def break_glass(installation: Installation, statement: BreakGlass, signature: st
         },
     )  # fmt: skip
     told = tell_people(
-        installation, writer, f"glass/{statement.digest()}", incident=statement.incident, channels=None,
+        installation,
+        writer,
+        f"glass/{statement.digest()}",
+        incident=statement.incident,
+        channels=None,
         title=f"quell: BREAK-GLASS in {statement.incident}",
         text=f"{statement.person} acts alone: {statement.step}, for {statement.minutes} min. Then it is given back. "
         f"Look: quell show {statement.incident}",
@@ -124,7 +128,9 @@ def _verified(installation: Installation, said: BreakGlass, signature: str) -> d
 def _act_of(installation: Installation, said: BreakGlass) -> ContainmentAction:
     found = [a for a in plan_of(installation, said.incident).actions if a.id == said.step]
     if not found:
-        raise ApprovalError(f"the plan has no act {said.step}.", now=_NOT_BROKEN, next_step="`quell show` lists the acts.")
+        raise ApprovalError(
+            f"the plan has no act {said.step}.", now=_NOT_BROKEN, next_step="`quell show` lists the acts."
+        )
     return found[0]
 
 
@@ -148,7 +154,11 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
         )  # fmt: skip
         if outcome not in ("undone", "nothing", "approved"):
             tell_people(
-                installation, writer, f"glass-ended/{digest}", incident=str(glass.incident), channels=None,
+                installation,
+                writer,
+                f"glass-ended/{digest}",
+                incident=str(glass.incident),
+                channels=None,
                 title=f"quell: break-glass in {glass.incident} could not be given back",
                 text=f"{glass.body['action']}: {outcome}. A person must look: quell show {glass.incident}",
             )
@@ -165,6 +175,8 @@ def _end(installation: Installation, writer: Pen, glass: LedgerEntry) -> tuple[s
         if (request.action, request.purpose, verdict.standing) == (said.action, Purpose.CONTAIN, Standing.GRANTED):
             return "approved", f"people approved it meanwhile ({request.id}); it stays"
     outcome = undo(installation, writer, action, Purpose.UNDO, glass=glass)
-    words = {"undone": "its time was over; what was photographed before is back", "failed": "its time was over; it could NOT be given back"}
+    words = {
+        "undone": "its time was over; what was photographed before is back",
+        "failed": "its time was over; it could NOT be given back",
+    }
     return outcome, words.get(outcome, f"its time was over; giving back: {outcome}")
-

@@ -145,7 +145,9 @@ def _proof(installation: Installation, statement: Statement, signature: str, cod
     )
 
 
-def statement_for(installation: Installation, request: ApprovalRequest, answer: Answer, person: str, reason: str) -> Statement:
+def statement_for(
+    installation: Installation, request: ApprovalRequest, answer: Answer, person: str, reason: str
+) -> Statement:
     """What this person signs."""
     return Statement(
         installation=installation.id, request=request.digest(), answer=answer, person=person, reason=reason

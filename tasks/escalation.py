@@ -10,9 +10,7 @@ from tasks.ledger import Pen
 from tasks.telling import tell_people
 
 
-def escalate(
-    installation: Installation, writer: Pen, request: ApprovalRequest, verdict: RequestVerdict
-) -> list[str]:
+def escalate(installation: Installation, writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> list[str]:
     """Every rung whose time has come, each once; returns the names of the people whom they reach."""
     if verdict.standing is not Standing.WAITING:
         return []
@@ -32,7 +30,11 @@ def escalate(
             },
         )  # fmt: skip
         tell_people(
-            installation, writer, key, incident=request.incident, channels=rung.channels,
+            installation,
+            writer,
+            key,
+            incident=request.incident,
+            channels=rung.channels,
             title=f"quell: {request.id} waits for {', '.join(people) or 'anybody'}",
             text=f"{request.incident}: {request.step} ({request.reversibility}) {verdict.because}. "
             f"Nothing happens without it; it expires at {request.expires_at[:16]} UTC. Answer: quell inbox",
@@ -40,9 +42,7 @@ def escalate(
     return reached
 
 
-def people_on(
-    installation: Installation, request: ApprovalRequest, rung: Rung, verdict: RequestVerdict
-) -> list[str]:
+def people_on(installation: Installation, request: ApprovalRequest, rung: Rung, verdict: RequestVerdict) -> list[str]:
     """Whom this rung means: of those who may still answer, the ones in its roles, and (if it says so) their deputies."""
     active = installation.active()
     roles = set(rung.roles or request.roles)

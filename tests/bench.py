@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runbooks.domain.value import Json
+from tests import bench_evidence
 
 Measurement = Callable[[], dict[str, Json]]
 APPROVALS = 12
@@ -22,7 +23,12 @@ def percentiles(milliseconds: list[int]) -> dict[str, Json]:
     """p50, p95 and all of them, in milliseconds."""
     ordered = sorted(milliseconds)
     at95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)] if ordered else 0
-    return {"n": len(ordered), "p50_ms": round(statistics.median(ordered)), "p95_ms": at95, "all_ms": list(milliseconds)}
+    return {
+        "n": len(ordered),
+        "p50_ms": round(statistics.median(ordered)),
+        "p95_ms": at95,
+        "all_ms": list(milliseconds),
+    }
 
 
 def approval() -> dict[str, Json]:
@@ -40,9 +46,7 @@ def approval() -> dict[str, Json]:
             incident = ground.declare()
             request = ground.request(incident)
             for person in ("ana", "cleo"):
-                command(
-                    "approve", request.id, "--as", person, "--key", str(ground.key(person)), "--reason", "bench"
-                )
+                command("approve", request.id, "--as", person, "--key", str(ground.key(person)), "--reason", "bench")
             done = until(lambda i=incident: ground.entries(i, EntryType.EFFECT_APPLIED), "it is applied", 30)[0]  # type: ignore[misc]
             decided = ground.entries(incident, EntryType.DECISION_RECORDED)[-1]
             took.append(milliseconds_between(decided.at, done.at))
@@ -51,7 +55,13 @@ def approval() -> dict[str, Json]:
     return {"goal_p95_ms": 500, **percentiles(took)}
 
 
-MEASUREMENTS: dict[str, Measurement] = {"approval": approval}
+MEASUREMENTS: dict[str, Measurement] = {"approval": approval, **bench_evidence.MEASUREMENTS}
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main(names: list[str]) -> int:
@@ -61,7 +71,11 @@ def main(names: list[str]) -> int:
         print(f"expected of {', '.join(MEASUREMENTS)}; found {', '.join(unknown)}", file=sys.stderr)
         return 2
     found = {name: MEASUREMENTS[name]() for name in names or MEASUREMENTS}
-    machine = {"cores": os.cpu_count(), "load": f"{os.getloadavg()[0]:.1f}", "python": platform.python_version()}
+    machine = {
+        "cores": os.cpu_count(), "processor": _processor(), "load": f"{os.getloadavg()[0]:.1f}",
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
+        "system": platform.platform(), "python": platform.python_version(),
+    }  # fmt: skip
     print(json.dumps({"machine": machine, **found}, indent=2))
     return 0
 

@@ -34,7 +34,9 @@ def note_waiting(installation: Installation, form: LedgerEntry, run: FlowRun | N
         because = f"the waiting run was forced to {state_name(run.state)}"
         note(installation, incident, run_id, state_name(run.state), because, str(run.state.id))
     elif not has_form(run_id, str(form.body["form"])):
-        note(installation, incident, run_id, "no form", "the form of the waiting run was removed", str(form.body["form"]))
+        note(
+            installation, incident, run_id, "no form", "the form of the waiting run was removed", str(form.body["form"])
+        )
 
 
 def note_working(installation: Installation, incident: str) -> None:

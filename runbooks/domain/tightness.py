@@ -37,7 +37,11 @@ def policy_faults(policy: Policy) -> tuple[PolicyFault, ...]:
             if position is None:
                 continue
             right = policy.rights[position]
-            if reversibility.rank >= Reversibility.R2.rank and ProofKind.CODE in right.proofs and not right.code_for_irreversible:
+            if (
+                reversibility.rank >= Reversibility.R2.rank
+                and ProofKind.CODE in right.proofs
+                and not right.code_for_irreversible
+            ):
                 found[_code(position, reversibility, purpose)] = None
             if general is not None and general != position:
                 for fault in _loosened(policy.rights[general], general, right, position):

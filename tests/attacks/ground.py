@@ -115,7 +115,9 @@ class Ground:
         """A statement of a person."""
         return statement_for(self.installation, request, answer, person, "seen").model_copy(update=changes)
 
-    def submit(self, statement: Statement, *, key: str | None = None, signature: str = "", code: str = "") -> RequestVerdict:
+    def submit(
+        self, statement: Statement, *, key: str | None = None, signature: str = "", code: str = ""
+    ) -> RequestVerdict:
         """Through the one door for decisions, signed with the key of `key` (default: the person's own)."""
         if not signature and not code:
             signature = sign_ssh(statement, self.key(key or statement.person))
@@ -161,10 +163,15 @@ def _write_more(home: Path) -> None:
         kind = ["-t", "rsa", "-b", "2048"] if name == "rsa" else ["-t", "ed25519"]
         path = practice.key_file(home, name)
         subprocess.run(["ssh-keygen", "-q", *kind, "-N", "", "-C", name, "-f", str(path)], check=True)
-    line = {name: practice.key_file(home, name).with_suffix(".key.pub").read_text().strip() for name in ("ana2", "emil", "rsa", "ana")}
+    line = {
+        name: practice.key_file(home, name).with_suffix(".key.pub").read_text().strip()
+        for name in ("ana2", "emil", "rsa", "ana")
+    }
     people = home / "config" / "people.toml"
     text = people.read_text().replace(f'["{line["ana"]}"]', f'["{line["ana"]}", "{line["ana2"]}", "{line["rsa"]}"]')
-    text += f'\n[people.emil]\nname = "Emil"\nroles = ["assistant"]\ndeputy_for = "cleo"\nssh_keys = ["{line["emil"]}"]\n'
+    text += (
+        f'\n[people.emil]\nname = "Emil"\nroles = ["assistant"]\ndeputy_for = "cleo"\nssh_keys = ["{line["emil"]}"]\n'
+    )
     people.write_text(text)
 
 

@@ -68,14 +68,20 @@ def changed_parameter(g: Ground) -> str:
 def in_the_vault(g: Ground) -> str:
     incident = g.declare()
     planned = g.entries(incident, EntryType.PLAN_MADE)[-1].subject["plan"].removeprefix("sha256:")
-    files = [f for f in Path(g.installation.settings.vault_path).rglob("*") if f.is_file() and planned in f.as_posix().replace("/", "")]
+    files = [
+        f
+        for f in Path(g.installation.settings.vault_path).rglob("*")
+        if f.is_file() and planned in f.as_posix().replace("/", "")
+    ]
     assert files, "the plan's file"
     data = files[0].read_bytes()
     files[0].chmod(0o600)
     files[0].write_bytes(data.replace(b"tool.issue_refund.enabled", b"tool.lookup_order.enabled"))
     assert files[0].read_bytes() != data, "it was changed"
     try:
-        status = act(g.installation, g.installation.pen(flow_actor("attack")), plan_of(g.installation, incident).actions[0])
+        status = act(
+            g.installation, g.installation.pen(flow_actor("attack")), plan_of(g.installation, incident).actions[0]
+        )
         raise AssertionError(f"it was read: {status}")
     except QuellError as error:
         return error.problem[:160]

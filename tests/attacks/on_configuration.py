@@ -52,7 +52,9 @@ def policy_edited(g: Ground) -> str:
 def added(g: Ground) -> str:
     incident = g.declare()
     request = g.request(incident)
-    with _edited(g.home / "config" / "people.toml", 'roles = ["assistant"]\ndeputy_for = "cleo"', 'roles = ["security"]'):
+    with _edited(
+        g.home / "config" / "people.toml", 'roles = ["assistant"]\ndeputy_for = "cleo"', 'roles = ["security"]'
+    ):
         _activate(g)
         g.submit(g.say(request, "emil"))
         reason = g.does_not_count(request, "emil")
@@ -63,7 +65,9 @@ def added(g: Ground) -> str:
 @attack("Remove a key between request and decision", "refused")
 def removed_before(g: Ground) -> str:
     incident = g.declare()
-    with _edited(g.home / "config" / "people.toml", g.key("ben").with_suffix(".key.pub").read_text().strip(), _another(g)):
+    with _edited(
+        g.home / "config" / "people.toml", g.key("ben").with_suffix(".key.pub").read_text().strip(), _another(g)
+    ):
         _activate(g)
         reason = g.refused(lambda: g.submit(g.say(g.request(incident), "ben")), incident)
     _activate(g)
@@ -75,7 +79,9 @@ def removed_after(g: Ground) -> str:
     incident = g.declare()
     for person in ("ana", "ben"):
         g.submit(g.say(g.request(incident), person))
-    with _edited(g.home / "config" / "people.toml", g.key("ben").with_suffix(".key.pub").read_text().strip(), _another(g)):
+    with _edited(
+        g.home / "config" / "people.toml", g.key("ben").with_suffix(".key.pub").read_text().strip(), _another(g)
+    ):
         _activate(g)
         reason = _perform(g, plan_of(g.installation, incident).action("refund-tool"))
     # Whoever denies now makes sure that nobody's run acts on it when the key is listed again.

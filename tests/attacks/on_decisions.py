@@ -126,7 +126,9 @@ def after_expiry(g: Ground) -> str:
 @attack("A signature in another namespace", "refused")
 def namespace(g: Ground) -> str:
     said = g.say(g.request(g.waiting), "ana")
-    return g.refused(lambda: g.submit(said, signature=sign_bytes(said.canonical(), g.key("ana"), namespace="quell-waiver")))
+    return g.refused(
+        lambda: g.submit(said, signature=sign_bytes(said.canonical(), g.key("ana"), namespace="quell-waiver"))
+    )
 
 
 @attack("A signature over another answer", "refused")
@@ -150,7 +152,13 @@ def sha1(g: Ground) -> str:
     private = load_ssh_private_key(g.key("rsa").read_bytes(), None)
     import hashlib
 
-    covered = b"SSHSIG" + string(b"quell-decision") + string(b"") + string(b"sha512") + string(hashlib.sha512(said.canonical()).digest())
+    covered = (
+        b"SSHSIG"
+        + string(b"quell-decision")
+        + string(b"")
+        + string(b"sha512")
+        + string(hashlib.sha512(said.canonical()).digest())
+    )
     raw = private.sign(covered, padding.PKCS1v15(), SHA1())  # type: ignore[call-arg, arg-type] # noqa: S303 - to be refused
     blob = b"SSHSIG\x00\x00\x00\x01" + string(honest.key) + string(b"quell-decision") + string(b"") + string(b"sha512")
     forged = armor(blob + string(string(b"ssh-rsa") + string(raw)))

@@ -7,7 +7,11 @@ from runbooks.domain.ledger import EntryType
 from tests.attacks.ground import Ground, until
 from tests.attacks.table import attack
 
-ROUNDS = (("COMPLETED", "CRASHED", "PENDING"), ("FAILED", "CANCELLED", "CANCELLING"), ("SCHEDULED", "RUNNING", "PAUSED"))
+ROUNDS = (
+    ("COMPLETED", "CRASHED", "PENDING"),
+    ("FAILED", "CANCELLED", "CANCELLING"),
+    ("SCHEDULED", "RUNNING", "PAUSED"),
+)
 NOTICED = (EntryType.RUN_INTERFERED, EntryType.RUN_WOKEN)
 
 
@@ -53,7 +57,18 @@ def while_working(g: Ground) -> str:
 
     seen = []
     for state in ("COMPLETED", "CANCELLING"):
-        told = command("declare", "--system", "support-agent", "--archetype", "prompt-injection", "--what", "x", "--as", "m", "--drill")
+        told = command(
+            "declare",
+            "--system",
+            "support-agent",
+            "--archetype",
+            "prompt-injection",
+            "--what",
+            "x",
+            "--as",
+            "m",
+            "--drill",
+        )
         incident = str(told["incident"])
         started = until(lambda i=incident: g.entries(i, EntryType.RUN_STARTED), "it works")[-1]  # type: ignore[misc]
         g.force(str(started.flow_run_id), state)
@@ -80,7 +95,9 @@ def parameters(g: Ground) -> str:
     start = {"system": "x", "what_happened": "x", "incident": g.waiting}
     g.api.call("PATCH", f"/flow_runs/{run}", {"parameters": {"start": start}})
     g.force(run, "SCHEDULED")
-    found = until(lambda: [e for e in g.entries(incident, EntryType.RUN_INTERFERED) if e.index >= since], "it is noticed")
+    found = until(
+        lambda: [e for e in g.entries(incident, EntryType.RUN_INTERFERED) if e.index >= since], "it is noticed"
+    )
     g.gate(incident, since)
     g.gate(g.waiting)
     return str(found[0].body["because"])
@@ -91,10 +108,21 @@ def stored_input(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
     request = g.request(incident)
-    answer = {"request": request.id, "answer": "approve", "person": "ana", "reason": "by mallory", "one_time_code": "", "signature": ""}
+    answer = {
+        "request": request.id,
+        "answer": "approve",
+        "person": "ana",
+        "reason": "by mallory",
+        "one_time_code": "",
+        "signature": "",
+    }
     import json
 
-    g.api.call("POST", f"/flow_runs/{run}/input", {"key": f"suspended-{g.form(incident)}-response", "value": json.dumps(answer)})
+    g.api.call(
+        "POST",
+        f"/flow_runs/{run}/input",
+        {"key": f"suspended-{g.form(incident)}-response", "value": json.dumps(answer)},
+    )
     g.force(run, "SCHEDULED")
     g.gate(incident, since)
     refused = [e for e in g.entries(incident, EntryType.DECISION_REFUSED) if e.index >= since]
@@ -108,7 +136,10 @@ MARKERS: dict[str, Any] = {
 }
 
 
-@attack("Resume with empty, partial, oversized, wrongly typed input, typed markers, templates in every field", "no effect; it waits again")
+@attack(
+    "Resume with empty, partial, oversized, wrongly typed input, typed markers, templates in every field",
+    "no effect; it waits again",
+)
 def resumes(g: Ground) -> str:
     incident = g.declare()
     request = g.request(incident)

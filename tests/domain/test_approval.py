@@ -141,7 +141,10 @@ def test_6_a_withdrawal_is_final_and_comes_before_the_claim() -> None:
     assert judge(TWO, no("alice", 1), a_decision(TWO, "alice", 2, Answer.WITHDRAW)).standing is Standing.WAITING
 
 
-STOOD_FOR: dict[str, dict[str, object]] = {"dora": {"roles": ("finance",), "deputy_for": "alice"}, "carol": {"roles": ("sales",), "deputy_for": "alice"}}
+STOOD_FOR: dict[str, dict[str, object]] = {
+    "dora": {"roles": ("finance",), "deputy_for": "alice"},
+    "carol": {"roles": ("sales",), "deputy_for": "alice"},
+}
 
 
 def with_deputies() -> Configuration:
@@ -155,7 +158,9 @@ def test_7_a_deputy_stands_for_one_who_has_not_answered() -> None:
     def stands(*decisions: Decision, active: Configuration = place) -> RequestVerdict:
         return judge(request, *decisions, pinned=place, active=active)
 
-    alice, bob, carol, dora = (yes(name, entry, request) for entry, name in enumerate(("alice", "bob", "carol", "dora")))
+    alice, bob, carol, dora = (
+        yes(name, entry, request) for entry, name in enumerate(("alice", "bob", "carol", "dora"))
+    )
     verdict = stands(bob, dora)
     assert (verdict.standing, verdict.for_others) == (Standing.GRANTED, {"dora": "alice"})
     assert "dora for alice" in verdict.because

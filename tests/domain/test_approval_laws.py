@@ -14,7 +14,10 @@ answers = st.sampled_from(Answer)
 DEPUTIES = a_configuration(
     people={
         **{name: a_person(name) for name in PEOPLE},
-        **{name: a_person(name, roles=("other",), deputy_for=of) for name, of in (("gina", "alice"), ("hal", "alice"), ("ira", "bob"))},
+        **{
+            name: a_person(name, roles=("other",), deputy_for=of)
+            for name, of in (("gina", "alice"), ("hal", "alice"), ("ira", "bob"))
+        },
     }
 )
 LISTED = KEYS | {f"SHA256:{name}": DEPUTIES.people[name].ssh_keys[0] for name in DEPUTIES.people}
@@ -25,7 +28,8 @@ requests = st.builds(
 )  # fmt: skip
 
 some = st.lists(
-    st.tuples(st.sampled_from((*DEPUTIES.people, "erin", "frank")), answers, st.booleans(), st.integers(0, 5000)), max_size=7
+    st.tuples(st.sampled_from((*DEPUTIES.people, "erin", "frank")), answers, st.booleans(), st.integers(0, 5000)),
+    max_size=7,
 )
 
 

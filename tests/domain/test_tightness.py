@@ -54,5 +54,10 @@ def test_break_glass_never_for_what_cannot_be_undone() -> None:
     place = a_configuration(policy=Policy(rights=(GENERAL,), break_glass=(glass,)))
     asked = {"roles": ("security",), "verb": Verb.CALL_HTTP, "reversibility": Reversibility.R1, "system": "agent"}
     assert place.break_glass_for(**asked) == glass  # type: ignore[arg-type]
-    for change in ({"reversibility": Reversibility.R3}, {"roles": ("sales",)}, {"verb": Verb.BLOCK_CLIENT}, {"system": "x"}):
+    for change in (
+        {"reversibility": Reversibility.R3},
+        {"roles": ("sales",)},
+        {"verb": Verb.BLOCK_CLIENT},
+        {"system": "x"},
+    ):
         assert place.break_glass_for(**(asked | change)) is None  # type: ignore[arg-type]

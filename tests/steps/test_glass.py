@@ -2,12 +2,12 @@
 
 import secrets
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pyotp
 import pytest
 
-from runbooks.domain.approval import Answer, ApprovalRequest, Purpose, Standing
+from runbooks.domain.approval import Answer, ApprovalRequest, Purpose, Standing, Statement
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
@@ -18,6 +18,7 @@ from tasks.containment import contain
 from tasks.decisions import statement_for, submit_decision
 from tasks.escalation import escalate
 from tasks.ledger import KEEPER, clock, door_actor
+from tasks.proofs import sign_ssh
 from tests.steps.desk import Desk, Ran
 
 GLASS = """
@@ -100,12 +101,19 @@ def test_touched_meanwhile_is_loud(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     end_overdue(desk.installation, desk.installation.pen(KEEPER))
     assert status(desk) == "half"
     assert [one["outcome"] for one in written(desk, incident, EntryType.BREAK_GLASS_ENDED)] == ["failed"]
-    assert any("somebody else changed it" in str(one["because"]) for one in written(desk, incident, EntryType.PERSON_NEEDED))
+    assert any(
+        "somebody else changed it" in str(one["because"]) for one in written(desk, incident, EntryType.PERSON_NEEDED)
+    )
 
 
 @pytest.mark.parametrize(
     ("person", "action", "minutes"),
-    [("cleo", "refund-tool", "5"), ("ben", "system-prompt", "5"), ("ben", "refund-tool", "31"), ("ben", "nothing", "5")],
+    [
+        ("cleo", "refund-tool", "5"),
+        ("ben", "system-prompt", "5"),
+        ("ben", "refund-tool", "31"),
+        ("ben", "nothing", "5"),
+    ],
 )
 def test_alone_only_where_the_policy_lets_it(desk: Desk, person: str, action: str, minutes: str) -> None:
     policy_plus(desk, GLASS)
@@ -140,7 +148,9 @@ def test_a_guesser_is_stopped_and_the_person_is_not(desk: Desk) -> None:
     incident, request = asked(desk)
     (desk.home / "secrets" / "ben.code").write_text(secret := pyotp.random_base32())
     right = pyotp.TOTP(secret)
-    wrong = next(code for code in ("000000", "111111", "222222") if code not in (right.now(), right.at(time.time() - 30)))
+    wrong = next(
+        code for code in ("000000", "111111", "222222") if code not in (right.now(), right.at(time.time() - 30))
+    )
     for _ in range(5):
         with pytest.raises(ApprovalError, match="is not the one"):
             answer(desk, request, "ben", wrong)
@@ -155,7 +165,9 @@ def test_a_withdrawal_before_the_claim(desk: Desk) -> None:
     incident, request = asked(desk)
     for person in ("ana", "ben"):
         desk.approve(request.id, person)
-    gone = desk("withdraw", request.id, "--as", "ben", "--key", str(desk.keys["ben"]), "--reason", "wrong one", "--json")
+    gone = desk(
+        "withdraw", request.id, "--as", "ben", "--key", str(desk.keys["ben"]), "--reason", "wrong one", "--json"
+    )
     assert (gone.code, gone.json["standing"]) == (0, "waiting")
     assert contain.fn(incident, "refund-tool") == "failed"
     assert status(desk) == "on"
@@ -166,8 +178,36 @@ def test_a_withdrawal_before_the_claim(desk: Desk) -> None:
     assert verdict_on(desk.installation, request).standing is Standing.GRANTED
 
 
+def test_requests_are_answered_in_any_order_and_none_waits_for_another(desk: Desk) -> None:
+    incident, slow = asked(desk)
+    urgent = next(r for r in requests_of(desk.installation, incident) if r.step == "system-prompt")
+    for person in ("ben", "ana"):
+        desk.approve(urgent.id, person)
+    assert contain.fn(incident, "system-prompt") == "unverified", "it has no probe"
+    assert verdict_on(desk.installation, slow).standing is Standing.WAITING
+    assert status(desk) == "on"
+    for person in ("cleo", "ana"):
+        desk.approve(slow.id, person)
+    assert contain.fn(incident, "refund-tool") == "effective"
+
+
+def test_two_people_in_the_same_instant_both_count_once(desk: Desk) -> None:
+    _, request = asked(desk)
+    place = desk.installation
+    said = [statement_for(place, request, Answer.APPROVE, name, "seen") for name in ("ana", "ben") for _ in range(3)]
+    signed = [(one, sign_ssh(one, desk.keys[one.person])) for one in said]
+
+    def hand_in(pair: tuple[Statement, str]) -> None:
+        submit_decision(place, pair[0], door=door_actor("test"), signature=pair[1])
+
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        list(pool.map(hand_in, signed))
+    verdict = verdict_on(place, request)
+    assert (verdict.standing, set(verdict.approvers)) == (Standing.GRANTED, {"ana", "ben"})
+
+
 def test_after_a_denial_the_wider_act_is_asked_for(desk: Desk) -> None:
-    desk.change("systems.toml", "[[systems.helper.evidence]]\nevidence_class = \"E\"", """[[systems.helper.controls]]
+    desk.change("systems.toml", '[[systems.helper.evidence]]\nevidence_class = "E"', """[[systems.helper.controls]]
 name = "client"
 verb = "block_client"
 connector = "side"
@@ -198,10 +238,14 @@ pager = "file:secrets/pager"
 """
 
 
-def test_the_ladder_tells_the_next_people_once(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.change("policy.toml", 'roles = ["incident-commander", "on-call", "security"]\nproofs = ["ssh", "code"]', """roles = ["incident-commander", "on-call", "security"]
+def test_the_ladder_tells_the_next_people_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.change(
+        "policy.toml",
+        'roles = ["incident-commander", "on-call", "security"]\nproofs = ["ssh", "code"]',
+        """roles = ["incident-commander", "on-call", "security"]
 proofs = ["ssh", "code"]
-ladder = [{after_minutes = 10, roles = ["on-call"], channels = ["pager"]}, {after_minutes = 20, channels = ["pager"]}]""")
+ladder = [{after_minutes = 10, roles = ["on-call"], channels = ["pager"]}, {after_minutes = 20, channels = ["pager"]}]""",
+    )
     policy_plus(desk, LADDER)
     sent: list[tuple[str, str]] = []
     monkeypatch.setattr("tasks.telling._send", lambda _i, ref, title, text: sent.append((ref, title + text)) or "")  # type: ignore[func-returns-value]
@@ -217,9 +261,13 @@ ladder = [{after_minutes = 10, roles = ["on-call"], channels = ["pager"]}, {afte
 
 
 def test_a_channel_that_fails_is_on_record_without_its_address(desk: Desk) -> None:
-    desk.change("policy.toml", 'roles = ["incident-commander", "on-call", "security"]\nproofs = ["ssh", "code"]', """roles = ["incident-commander", "on-call", "security"]
+    desk.change(
+        "policy.toml",
+        'roles = ["incident-commander", "on-call", "security"]\nproofs = ["ssh", "code"]',
+        """roles = ["incident-commander", "on-call", "security"]
 proofs = ["ssh", "code"]
-ladder = [{after_minutes = 0, channels = ["pager"]}]""")
+ladder = [{after_minutes = 0, channels = ["pager"]}]""",
+    )
     policy_plus(desk, LADDER)
     (desk.home / "secrets" / "pager").write_text("nonsense://secret-token")
     incident, request = asked(desk)

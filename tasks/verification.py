@@ -38,6 +38,9 @@ class Reading:
         self.checked: dict[str, int] = {}
         self.head: Checkpoint | None = None
         self.keys: list[VerifierKey] = []
+        """Trusted: the caller's, and those that it was rotated to."""
+        self.known: list[VerifierKey] = []
+        """These, and every key that the signed log names: earlier heads may be signed by one before the trusted."""
         self.entries: list[LedgerEntry] = []
         self.house: list[LedgerEntry] = []
         self.seal: bundle.Export | None = None
@@ -62,7 +65,7 @@ def verify_bundle(
         check_evidence(reading.bag, reading.entries, reading.seal, reading.findings, reading.checked)
         check_decisions(reading.bag, reading.entries + reading.house, reading.findings, reading.checked)
         check_anchors(
-            reading.bag, reading.head, reading.keys, reading.findings, reading.checked, authority=authority,
+            reading.bag, reading.head, reading.known, reading.findings, reading.checked, authority=authority,
             copies=anchors, opened=reading.entries[0].index if reading.entries else 0,
             recorded={digest for entry in reading.house for digest in entry.subject.values()},
         )  # fmt: skip
@@ -88,6 +91,7 @@ def _open(reading: Reading, trusted: VerifierKey | None) -> None:
                   "the bundle may agree with itself and still be anybody's: give --key, from another channel.")
         )  # fmt: skip
     reading.keys = follow_rotations(trusted, reading.house) if trusted else named
+    reading.known = [*reading.keys, *(key for key in named if key not in reading.keys)]
     try:
         reading.head, key = open_note(note.encoded(), reading.keys)
         if trusted is not None and key != trusted:

@@ -83,16 +83,16 @@ def bag(place: Path) -> Iterator[str]:
                 if not file.is_dir() and file.relative_to(place).as_posix() not in listed)
 
 
-def head_of(note: bytes, vkey: str) -> tuple[int, bytes, bytes]:
-    """Size, root and signed text of a C2SP checkpoint, if this key signed it."""
-    name, key_id, material = vkey.split("+", 2)
+def head_of(note: bytes, vkeys: list[str]) -> tuple[int, bytes, bytes]:
+    """Size, root and signed text of a C2SP checkpoint, if one of these keys signed it."""
     text, _, signatures = note.decode().rpartition("\n\n")
-    body, public = (text + "\n").encode(), base64.b64decode(material)[1:]
-    blobs = [base64.b64decode(line.split(" ")[2]) for line in signatures.splitlines() if line.startswith(f"\u2014 {name} ")]
-    origin, size, root = text.split("\n")
-    if origin != name or not any(b[:4].hex() == key_id and signed_by(public, b[4:], body) for b in blobs):
-        raise ValueError("a checkpoint is not signed by the log key that you gave")
-    return int(size), base64.b64decode(root), body
+    body, (origin, size, root) = (text + "\n").encode(), text.split("\n")
+    for name, key_id, material in (vkey.split("+", 2) for vkey in vkeys):
+        lines = [line.split(" ")[2] for line in signatures.splitlines() if line.startswith(f"\u2014 {name} ")]
+        for blob in map(base64.b64decode, lines):
+            if origin == name and blob[:4].hex() == key_id and signed_by(base64.b64decode(material)[1:], blob[4:], body):
+                return int(size), base64.b64decode(root), body
+    raise ValueError("a checkpoint is not signed by the log key that you gave")
 
 
 def entries(place: Path, stem: str, proofs: str, size: int, root: bytes) -> Iterator[tuple[int, dict[str, Any], str]]:
@@ -176,11 +176,11 @@ def decisions(place: Path, log: Entries) -> Iterator[str]:
             yield f"data/decisions/{folder.name}: the signature does not hold"
 
 
-def anchors(place: Path, vkey: str, size: int, root: bytes, authority: str | None) -> Iterator[str]:
+def anchors(place: Path, vkeys: list[str], size: int, root: bytes, authority: str | None) -> Iterator[str]:
     """Every earlier head leads to this one; every time-stamp is over its head (checked when you name its authority)."""
     paths = {proof["size"]: proof["path"] for proof in map(json.loads, lines_of(place, "anchors/consistency.jsonl"))}
     for file in sorted((place / "data/anchors").glob("*.note")):
-        old, old_root, body = head_of(file.read_bytes(), vkey)
+        old, old_root, body = head_of(file.read_bytes(), vkeys)
         path, index, last = [bytes.fromhex(step) for step in paths[old]], old - 1, size - 1
         while index & 1:
             index, last = index >> 1, last >> 1
@@ -201,14 +201,15 @@ def verify(place: Path, vkey: str, authority: str | None = None) -> list[str]:
     wrong: list[str] = []
     try:
         wrong += bag(place)
-        size, root, body = head_of((place / "data/checkpoint").read_bytes(), vkey)
+        size, root, body = head_of((place / "data/checkpoint").read_bytes(), [vkey])
         mine = list(entries(place, "entries", "proofs", size, root))
         log = {index: entry for index, entry, _ in [*mine, *entries(place, "installation", "installation-proofs", size, root)]}
         known = {named for entry in log.values() for named in entry["subject"].values()}
         sealed = {entry["subject"][name] for entry in log.values() for name in ("collection", "before") if name in entry["subject"]}
+        earlier = [entry["body"]["vkey"] for entry in log.values() if entry["type"] == "key_added"]  # proven to be in the log
         wrong += [] if (place / "data/checkpoint.body").read_bytes() == body else ["data/checkpoint.body: is not the signed text"]
         wrong += [*chain(mine, size, place), *objects(place, known), *evidence(place, sealed)]
-        wrong += [*decisions(place, log), *anchors(place, vkey, size, root, authority)]
+        wrong += [*decisions(place, log), *anchors(place, [vkey, *earlier], size, root, authority)]
     except (ValueError, KeyError, IndexError, TypeError, OSError, struct.error) as error:
         wrong.append(f"unreadable, or not what it claims to be: {error!r}")
     return wrong

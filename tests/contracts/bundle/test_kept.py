@@ -1,0 +1,45 @@
+"""Bundles of every version since the first, kept for ever: each later version must still verify and replay them."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from runbooks.domain.checkpoint import VerifierKey
+from tasks.bag import open_bag
+from tasks.replay import replay_bundle
+from tasks.verification import verify_bundle
+from tasks.verifier import verify
+from tests.contracts.bundle.keep import KEPT
+
+BUNDLES = sorted(KEPT.glob("bundle-*.zip"))
+
+
+def test_there_is_one() -> None:
+    assert BUNDLES, f"the kept bundles are missing from {KEPT}"
+
+
+@pytest.mark.parametrize("file", BUNDLES, ids=lambda file: file.stem)
+def test_an_old_bundle_is_still_verified_and_replayed(file: Path, tmp_path: Path) -> None:
+    given = json.loads(file.with_suffix(".json").read_text())
+    authority = tmp_path / "ca.pem"
+    authority.write_text(given["authority"])
+    for name in ("key", "first_key"):
+        reading = verify_bundle(open_bag(file), VerifierKey.read(given[name]), authority=authority)
+        assert reading.audit().sound, reading.audit().faults
+    assert reading.checked["time_stamps"] == 2
+    done = replay_bundle(file, VerifierKey.read(given["key"]))
+    assert done.audit.sound, done.audit.faults
+    assert done.audit.checked["not recomputed"] == 0
+
+
+@pytest.mark.parametrize("file", BUNDLES, ids=lambda file: file.stem)
+def test_an_old_bundle_is_verified_by_its_own_small_verifier_and_by_todays(file: Path, tmp_path: Path) -> None:
+    given = json.loads(file.with_suffix(".json").read_text())
+    with zipfile.ZipFile(file) as packed:
+        packed.extractall(tmp_path / "b")
+    assert verify(tmp_path / "b", given["key"]) == []
+    own: dict[str, object] = {"__name__": "then"}
+    exec(compile((tmp_path / "b" / "verify.py").read_text(), "verify.py", "exec"), own)  # noqa: S102 - the same
+    assert own["verify"](tmp_path / "b", given["key"]) == []  # type: ignore[operator]

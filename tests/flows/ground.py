@@ -11,39 +11,29 @@ import os
 import secrets
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyotp
-import pytest
-
 from examples.support_agent import attacks, world
 from flows.doors import practice
-from flows.doors.engine_server import EngineCalls, EngineUnreachable
 from flows.doors.processes import alive, start_mark
 from flows.doors.up import UpStatus, attach, start_in_background, stop
-from runbooks.domain.approval import Answer, ApprovalRequest
 from runbooks.domain.configuration import System
 from runbooks.domain.containment import Receipt
 from runbooks.domain.incident import Archetype, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from tasks.approval import eligible, verdict_on, waiting
-from tasks.decisions import statement_for, submit_decision
 from tasks.incident import open_incident, with_floors
 from tasks.installation import Installation, open_installation
 from tasks.ledger import INSTALLATION, clock, door_actor
 from tasks.presence import lease_name
-from tasks.proofs import sign_ssh
 from tests.flows.far_sides import FarSide, whole
+from tests.flows.people import People, until
 
 UP_SECONDS = 240
-RESPONSE_SECONDS = 120
-TICK_SECONDS = 0.05
+RESPONSE_SECONDS = 240
 CACHE_SECONDS = 1.0
 COMMANDS = {
     name: [sys.executable, "-m", "flows.doors.cli", verb] for name, verb in (("worker", "work"), ("keeper", "keep"))
@@ -56,17 +46,20 @@ SEEN = {
 
 
 @dataclass
-class Ground:
-    """One practice home. `sides` are worlds, by system; `papers` systems on paper."""
+class Ground(People):
+    """One practice home. `sides` are worlds, by system (`half` and `none` are the same two with bad fixes); `papers` systems on paper."""
 
     home: Path
     sides: dict[str, FarSide]
     papers: dict[str, System]
     installation: Installation = field(init=False)
+    unanswered: str = ""
+    """An incident whose request nobody answers; asked at the very beginning."""
+    reissued: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.installation = open_installation(self.home)
-        configuration = whole(self.home, list(self.sides.values()), self.papers)
+        configuration = whole(self.home, self.sides, self.papers)
         self.installation.activate(configuration, INSTALLATION, {"proof": "a test's own configuration"})
 
     # The engine.
@@ -75,17 +68,6 @@ class Ground:
         """Start everything, or find it running."""
         self.__dict__.pop("calls", None)
         return start_in_background(self.home, UP_SECONDS, commands=COMMANDS)
-
-    @cached_property
-    def calls(self) -> EngineCalls:
-        """Prefect's API, as anybody with its credential may call it."""
-        return EngineCalls(self.home)
-
-    def runs(self, incident: str) -> list[dict[str, Any]]:
-        """Runs of the response, oldest first; reviews are not among them."""
-        tags = {"flow_runs": {"tags": {"all_": [f"incident:{incident}"]}}}
-        found: list[dict[str, Any]] = self.calls.call("POST", "/flow_runs/filter", tags)
-        return sorted((run for run in found if "review" not in run["tags"]), key=lambda run: str(run["created"]))
 
     def start(self, flow: str, start: dict[str, Any], **more: Any) -> str:
         """Start a run of this flow from its form; returns the run's id."""
@@ -99,10 +81,6 @@ class Ground:
         body = {"state": {"type": state, "message": "forced"}, "force": True}
         return str(self.calls.call("POST", f"/flow_runs/{run_id}/set_state", body)["status"])
 
-    def resume(self, run_id: str, **answer: str) -> str:
-        """Answer the form of a waiting run; returns the engine's answer."""
-        return str(self.calls.call("POST", f"/flow_runs/{run_id}/resume", {"run_input": answer})["status"])
-
     def suspended(self, incident: str) -> str:
         """Wait until the newest run of the incident waits for people; returns its id."""
 
@@ -110,7 +88,7 @@ class Ground:
             newest = self.runs(incident)[-1:]
             return str(newest[0]["id"]) if newest and newest[0]["state"]["type"] == "PAUSED" else ""
 
-        return until(waits, what=f"{incident} waits for people")
+        return str(until(waits, RESPONSE_SECONDS, what=f"{incident} waits for people", tell=self.told(incident)))
 
     # Incidents.
 
@@ -136,7 +114,7 @@ class Ground:
     def respond(self, incident: str, archetype: Archetype, name: str = "0") -> str:
         """Start a run of the response, the first one as the door would."""
         return self.start(
-            archetype, {"incident": incident}, tags=[f"incident:{incident}", "drill"],
+            archetype, {"incident": incident, "system": "known", "what_happened": "known"}, tags=[f"incident:{incident}", "drill"],
             idempotency_key=f"{incident}/{name}", name=f"{incident.lower()}-{name}",
         )  # fmt: skip
 
@@ -150,8 +128,20 @@ class Ground:
 
     def wait(self, incident: str, kind: EntryType, seconds: float = RESPONSE_SECONDS, **body: Any) -> LedgerEntry:
         """Wait for an entry of this type, with this in its body; returns the newest."""
-        until(lambda: self.has(incident, kind, **body), seconds, what=f"{kind} {body} of {incident}", tell=self.told(incident))
+        until(
+            lambda: self.has(incident, kind, **body),
+            seconds,
+            what=f"{kind} {body} of {incident}",
+            tell=self.told(incident),
+        )
         return next(e for e in reversed(self.entries(incident, kind)) if body.items() <= e.body.items())
+
+    def wait_since(self, incident: str, since: int, *types: EntryType) -> None:
+        """Wait for an entry of one of these types that is newer than this size of the ledger."""
+        until(
+            lambda: any(entry.index >= since for entry in self.entries(incident, *types)), RESPONSE_SECONDS,
+            what=f"{' or '.join(types)} of {incident}", tell=self.told(incident),
+        )  # fmt: skip
 
     def told(self, incident: str) -> Callable[[], str]:
         """The record so far, for a failure's message."""
@@ -161,64 +151,18 @@ class Ground:
 
         return tell
 
-    def ending(self, incident: str, seconds: float = RESPONSE_SECONDS, *, helped: bool = True) -> str:
-        """Let responders answer (if they help) until the incident is closed; returns how it ended."""
-        tick = (lambda: self.help(incident)) if helped else (lambda: None)
+    def ending(
+        self, incident: str, seconds: float = RESPONSE_SECONDS, *, helped: bool = True, also: Sequence[str] = ()
+    ) -> str:
+        """Let responders answer (if they help; `also` others) until the incident is closed; returns how it ended."""
 
         def closed() -> bool:
-            tick()
+            for one in (incident, *also) if helped else ():
+                self.help(one)
             return self.has(incident, EntryType.INCIDENT_CLOSED)
 
         until(closed, seconds, what=f"{incident} is closed", tell=self.told(incident))
         return str(self.entries(incident, EntryType.INCIDENT_CLOSED)[0].body["ending"])
-
-    # People.
-
-    def open_requests(self, incident: str) -> list[ApprovalRequest]:
-        """Requests of this incident that wait."""
-        return [request for request, _ in waiting(self.installation, lambda r: r.incident == incident)]
-
-    def help(self, incident: str) -> None:
-        """Whoever is needed approves, with a signature of their own; an operator replaces a revoked token."""
-        answered = False
-        for request in self.open_requests(incident):
-            people = sorted(eligible(self.installation.active(), request), key=lambda name: name in request.acted_before)
-            for person in people:
-                if verdict_on(self.installation, request).still_needed == 0:
-                    break
-                self.decide(request, person)
-                answered = True
-        if answered:
-            self.ring(incident)
-        side = self.sides.get(self.installation.incident(incident).system)
-        if side is not None and self._token_is_missed(incident):
-            side.world.reissue_agent_token()
-            self._reissued.add(incident)
-
-    _reissued: set[str] = field(default_factory=set)
-
-    def _token_is_missed(self, incident: str) -> bool:
-        return incident not in self._reissued and any(
-            e.body.get("again") and e.body["action"] == "agent-token"
-            for e in self.entries(incident, EntryType.PROBES_JUDGED)
-        )
-
-    def decide(self, request: ApprovalRequest, person: str, answer: Answer = Answer.APPROVE) -> None:
-        """One person's signed decision."""
-        statement = statement_for(self.installation, request, answer, person, "seen and judged")
-        signature = sign_ssh(statement, practice.key_file(self.home, person))
-        submit_decision(self.installation, statement, door=door_actor("test"), signature=signature)
-
-    def ring(self, incident: str) -> None:
-        """Wake the waiting run, if the engine is there to do it."""
-        with contextlib.suppress(EngineUnreachable):
-            for run in self.runs(incident):
-                if run["state"]["type"] == "PAUSED":
-                    self.resume(str(run["id"]))
-
-    def code(self, person: str) -> str:
-        """What this person's authenticator shows now."""
-        return pyotp.TOTP((self.home / "people" / f"{person}.code").read_text().strip()).now()
 
     # What must always hold.
 
@@ -231,7 +175,10 @@ class Ground:
         """Effects with more than one receipt, or with a receipt that stands for another effect."""
         found = self.entries(incident, EntryType.EFFECT_APPLIED, EntryType.EFFECT_UNDONE)
         keys = [str(entry.body["effect"]) for entry in found]
-        receipts = {key: Receipt.from_bytes(self.installation.vault.get(e.subject["receipt"])) for key, e in zip(keys, found, strict=True)}
+        receipts = {
+            key: Receipt.from_bytes(self.installation.vault.get(e.subject["receipt"]))
+            for key, e in zip(keys, found, strict=True)
+        }
         return sorted({k for k in keys if keys.count(k) > 1} | {k for k, r in receipts.items() if r.effect_key != k})
 
     # Death.
@@ -268,21 +215,11 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def until(
-    found: Callable[[], Any], seconds: float = 60.0, *, what: str = "it", tell: Callable[[], str] = lambda: ""
-) -> Any:
-    """Poll until something is found; fail, and tell what there is instead, when it is too late."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        time.sleep(TICK_SECONDS)
-    return pytest.fail(f"not within {seconds:.0f} s: {what}\n{tell()}")
-
-
 def attacked(side: FarSide, archetype: Archetype) -> None:
     """Make the attack work on this world, and wait until it did."""
-    before = attacks.ATTACKS["overbroad_goal" if archetype is Archetype.AGENTIC_MISALIGNMENT else "injected_ticket"](side.world)
+    before = attacks.ATTACKS["overbroad_goal" if archetype is Archetype.AGENTIC_MISALIGNMENT else "injected_ticket"](
+        side.world
+    )
     assert before.succeeded, "the attack must work before the response"
 
 
@@ -292,7 +229,9 @@ def attacked_again(side: FarSide, archetype: Archetype) -> int:
     if archetype is Archetype.AGENTIC_MISALIGNMENT:
         side.world.goal(attacks.overbroad_goal_text())
     else:
-        text = attacks.render(attacks.attack_ticket()["text"], order=attacks.VICTIM_ORDER, customer=attacks.VICTIM_EMAIL)
+        text = attacks.render(
+            attacks.attack_ticket()["text"], order=attacks.VICTIM_ORDER, customer=attacks.VICTIM_EMAIL
+        )
         for number in range(4):
             side.world.ticket(f"again-{number}", attacks.VICTIM_EMAIL, text)
     return attacks.achieved(side.world, since).refunds
@@ -310,13 +249,13 @@ def standing(home: Path, papers: dict[str, System], seed: int = 7) -> Iterator[G
         stack.callback(stop, home)
         start_in_background(home, UP_SECONDS, commands=COMMANDS)
         two = stack.enter_context(starting.result())
-        sides = {name: FarSide(name, far) for name, far in (("one", one), ("two", two))}
+        sides = {"one": FarSide(one), "two": FarSide(two)}
         for side in sides.values():
             stack.callback(side.close)
-        yield Ground(home, sides, papers)
+        yield Ground(home, sides | {"half": sides["one"], "none": sides["two"]}, papers)
 
 
 def fresh_sides(ground: Ground) -> None:
     """Both worlds as before any incident."""
-    for side in ground.sides.values():
+    for side in set(ground.sides.values()):
         side.reset()

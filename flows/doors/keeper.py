@@ -28,7 +28,7 @@ from flows.doors.processes import alive
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
-from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.approval import judge_all, settle
 from tasks.break_glass import end_overdue
@@ -147,12 +147,14 @@ def after_glass(installation: Installation) -> None:
 
 
 def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:
-    """The entry of the form that the newest run waits on, if it suspended last and has not woken since."""
+    """The entry of the form that the newest run waits on, if it suspended last and has neither woken nor failed since."""
     for entry in reversed(entries):
         if entry.type is EntryType.RUN_SUSPENDED:
             return entry
         if entry.type in (EntryType.RUN_WOKEN, EntryType.RUN_STARTED, EntryType.RESPONSE_RESTARTED):
             return None
+        if entry.type is EntryType.PERSON_NEEDED and entry.actor.kind is ActorKind.FLOW:
+            return None  # going to sleep failed, which is the last thing that a run does
     return None
 
 

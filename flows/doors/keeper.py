@@ -55,7 +55,7 @@ LONGEST_PAUSE_SECONDS = 45
 """Between two restarts that led to nothing new; the pause doubles up to here."""
 NOTHING_NEW = (
     EntryType.RUN_STARTED, EntryType.RUN_WOKEN, EntryType.RUN_SUPERSEDED, EntryType.RUN_INTERFERED,
-    EntryType.PERSON_NEEDED,
+    EntryType.PERSON_NEEDED, EntryType.HISTORY_MIRRORED,
 )  # fmt: skip
 """What a run that fails at once writes, again and again."""
 LOOKS_PER_ROUND = 20
@@ -233,10 +233,13 @@ def pause_before_restart(entries: list[LedgerEntry], *, begun: bool) -> int:
     """Seconds since the newest entry: none at first, doubling with every restart that led to nothing new."""
     if not begun:
         return SETTLE_SECONDS
-    fruitless = 0
+    fruitless, failed = 0, False
     for entry in reversed(entries):
+        failed = failed or (entry.type is EntryType.PERSON_NEEDED and entry.actor.kind is ActorKind.FLOW)
         if entry.type is EntryType.RESPONSE_RESTARTED:
             fruitless += 1
+        elif entry.type is EntryType.RUN_SUSPENDED and failed:
+            failed = False  # it wanted to wait, and could not
         elif entry.type not in NOTHING_NEW:
             break
     return int(min(2**fruitless - 1, LONGEST_PAUSE_SECONDS))

@@ -14,7 +14,7 @@ from runbooks.domain.grant import Claim, Grant, GrantFacts
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest
-from tasks.approval import find_request, plan_of, requests_of, verdict_on
+from tasks.approval import find_request, judge_all, plan_of, verdict_on
 from tasks.glasses import glass_in, opened_glass
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
@@ -64,13 +64,15 @@ def grant_for(
                 **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=rule.id,
                 configuration=plan.configuration, expires_at=later(made.at, 3600 * PREAUTHORISED_HOURS),
             )  # fmt: skip
-    asked = [r for r in requests_of(installation, action.incident) if r.step == action.id and r.purpose is purpose]
+    judged = judge_all(installation, action.incident)
+    asked = [(r, verdict) for r, verdict in judged if r.step == action.id and r.purpose is purpose]
     if not asked:
         raise GrantRefusedError(
             f"nobody was asked about {action.id} and no pre-authorisation covers it.",
             now="nothing was sent.", next_step="let the response ask, or look at `quell inbox`.",
         )  # fmt: skip
-    request = asked[-1]
+    granted = [request for request, verdict in asked if verdict.standing is Standing.GRANTED]
+    request = granted[0] if granted else asked[-1][0]
     return Grant(
         **base, manifest=request.manifest, waiver=request.waiver, request=request.digest(),
         configuration=request.configuration, expires_at=request.expires_at,

@@ -3,6 +3,9 @@
 from functools import partial
 from typing import Any
 
+import pytest
+
+from flows.doors.engine_server import EngineUnreachable
 from runbooks.domain.ledger import EntryType
 from tests.attacks.ground import Ground, until
 from tests.attacks.table import attack
@@ -186,8 +189,21 @@ def job_variables(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
     start = {"start": {"system": "x", "what_happened": "x", "incident": g.waiting}}
     body = {"parameters": start, "job_variables": {"command": "touch pwned", "env": {"PYTHONPATH": "elsewhere"}}}
-    run = g.api.call("POST", f"/deployments/{ours}/create_flow_run", body)["id"]
-    return _refused_run(g, run)
+    path = f"/deployments/{ours}/create_flow_run"
+    with pytest.raises(EngineUnreachable, match="422"):
+        g.api.call("POST", path, body)
+    pool = g.api.call("GET", "/work_pools/quell")
+    text = {"type": "string"}
+    opened = {
+        "job_configuration": {},
+        "variables": {"type": "object", "properties": {"command": text, "env": {"type": "object"}}},
+    }
+    g.api.call("PATCH", "/work_pools/quell", {"base_job_template": opened})
+    try:
+        run = g.api.call("POST", path, body)["id"]
+        return "the pool's closed template: 422; template opened by the attacker: " + _refused_run(g, run)
+    finally:
+        g.api.call("PATCH", "/work_pools/quell", {"base_job_template": pool["base_job_template"]})
 
 
 @attack("A second run of the same incident while the first works or waits", "one responds; no second effect")

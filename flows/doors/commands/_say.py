@@ -13,7 +13,7 @@ from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.value import Json
 
 LONGEST = 2000
-SHORT = 15
+SHORT = 18
 """Letters of a cell that is never broken."""
 
 
@@ -69,7 +69,7 @@ class Say:
             return
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), show_header=headed)
         for number, column in enumerate(columns):
-            longest = max(len(row[number]) for row in shown)
+            longest = max(len(column), *(len(row[number]) for row in shown))
             table.add_column(Text(column), overflow="fold", no_wrap=longest <= SHORT or (not headed and number == 0))
         if not headed:
             table.columns[0].style = "dim"

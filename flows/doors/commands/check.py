@@ -94,6 +94,9 @@ def _engine(installation: Installation) -> Finding:
     except EngineUnreachable as error:
         return Finding(level=Level.WRONG, about="Prefect", found=str(error), todo=todo)
     status = attach(home)
+    if status is not None and not status.ready:
+        return Finding(level=Level.ATTENTION, about="Prefect", found=f"{where} answers; `quell up` is still coming up",
+                       todo="wait until it says that quell is up")  # fmt: skip
     if status is None and own_server():
         return Finding(level=Level.ATTENTION, about="Prefect", found=f"{where} answers, but no `quell up` watches it", todo=todo)
     return Finding(level=Level.OK, about="Prefect", found=f"{where} answers")

@@ -32,11 +32,12 @@ def run(args: argparse.Namespace) -> int:
     rows.sort(key=lambda row: row[1].ending is not None)
     rows = [row for row in rows if not args.open or row[1].ending is None][:SHOWN]
     say.table(
-        ("incident", "what", "severity", "lead", "age", "stands", "needed next"),
+        ("incident", "severity", "lead", "age", "what, how it stands, what is needed next"),
         (
             (
-                incident.id + (" DRILL" if incident.drill else ""), f"{incident.archetype.shown} on {incident.system}",
-                incident.severity.severity, incident.lead, ago(incident.opened_at, now), where.stage, needed,
+                incident.id, incident.severity.severity, incident.lead, ago(incident.opened_at, now),
+                (f"{'DRILL ' if incident.drill else ''}{incident.archetype.shown} on {incident.system}\n"
+                f"{where.stage}\n-> {needed}"),
             )
             for incident, where, needed, _ in rows
         ),

@@ -62,8 +62,8 @@ def _head(say: Say, case: Dossier) -> None:
         ("opened", f"{incident.opened_at[:19]} UTC, {ago(incident.opened_at, case.now)}"),
     ]
     rows += [
-        ("BREAK-GLASS", f"{one.body['person']} acted alone on {one.body['action']}, until {str(one.body['ends_at'])[:19]} UTC: "
-         f"{plain(one.body['because'], 300)}") for one in case.entries if one.type is EntryType.BREAK_GLASS_OPENED
+        ("BREAK-GLASS", (f"{one.body['person']} acted alone on {one.body['action']}, until "
+         f"{str(one.body['ends_at'])[:19]} UTC: {plain(one.body['because'], 300)}")) for one in case.entries if one.type is EntryType.BREAK_GLASS_OPENED
     ]  # fmt: skip
     if not incident.known_system:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
@@ -103,12 +103,14 @@ def _acts(say: Say, case: Dossier) -> None:
             lag = f" (+{max(0, milliseconds_between(row.applied_at, row.effective_at)) / 1000:.1f} s)"
         rows.append(
             (
-                row.action, f"{row.verb.shown} {row.target}", row.reversibility, row.status.upper(), _time(row.applied_at),
-                _time(row.effective_at) + lag, _time(row.undone_at), row.undo_note or row.because,
+                row.action, row.reversibility, row.status.upper(), _time(row.applied_at),
+                _time(row.effective_at) + lag, _time(row.undone_at),
             )
         )  # fmt: skip
-    say.table(("act", "what", "class", "status", "applied", "effective", "undone", "because"), rows,
-              empty="nothing was planned")  # fmt: skip
+    say.table(("act", "class", "status", "applied", "effective", "undone"), rows, empty="nothing was planned")
+    for row in case.rows:
+        because = row.because + (f"; given back: {row.undo_note}" if row.undo_note else "")
+        say.line(f"{row.action}: {row.verb.shown} {row.target}; {because}", "dim")
     for text in case.plan.refused:
         say.line(f"not planned: {text}")
 

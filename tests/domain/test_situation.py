@@ -1,0 +1,53 @@
+"""Where an incident stands, in words: the newest stage decides, and a call for a person holds until the response went on."""
+
+import pytest
+
+from runbooks.domain.ledger import Actor, ActorKind, Draft, EntryType, LedgerEntry
+from runbooks.domain.situation import situation
+from runbooks.domain.value import Json
+
+KEEPER = Actor(kind=ActorKind.KEEPER, name="keeper")
+
+
+def story(*told: tuple[EntryType, dict[str, Json]] | EntryType) -> list[LedgerEntry]:
+    """Entries of one incident, in this order."""
+    entries = []
+    for number, one in enumerate(told):
+        kind, body = one if isinstance(one, tuple) else (one, {})
+        draft = Draft(key=str(number), type=kind, actor=KEEPER, incident="INC-TEST", body=body)
+        entries.append(
+            LedgerEntry.write(
+                draft, index=number, at="2026-11-21T02:00:00.000000000Z", incident_seq=number, incident_prev=None
+            )
+        )
+    return entries
+
+
+STAGES = {
+    "not opened": [],
+    "opened; evidence is being sealed": [EntryType.INCIDENT_OPENED, EntryType.COLLECTION_SEALED],
+    "evidence sealed; the plan comes next": [EntryType.INCIDENT_OPENED, EntryType.EVIDENCE_SEALED],
+    "planned; nothing was taken away yet": [EntryType.PLAN_MADE, EntryType.DECISION_RECORDED],
+    "being contained": [EntryType.PLAN_MADE, EntryType.EFFECT_APPLIED],
+    "contained; the fix is tried next": [(EntryType.CONTAINMENT_JUDGED, {"verdict": {"complete": True}})],
+    "not (fully) contained": [(EntryType.CONTAINMENT_JUDGED, {"verdict": {"complete": False}})],
+    "the fix does not hold": [(EntryType.RECOVERY_JUDGED, {"passed": False})],
+    "closed: evidence only": [(EntryType.INCIDENT_CLOSED, {"ending": "evidence_only"})],
+}
+
+
+@pytest.mark.parametrize(("stage", "told"), STAGES.items())
+def test_the_newest_stage_decides(stage: str, told: list[tuple[EntryType, dict[str, Json]] | EntryType]) -> None:
+    assert situation(story(*told)).stage == stage
+
+
+def test_what_comes_after_the_closing_does_not_open_it_again() -> None:
+    where = situation(story((EntryType.INCIDENT_CLOSED, {"ending": "contained"}), EntryType.EFFECT_UNDONE))
+    assert (where.stage, where.ending) == ("closed: contained", "contained")
+
+
+def test_a_call_for_a_person_holds_until_the_response_went_on() -> None:
+    call = (EntryType.PERSON_NEEDED, {"because": "the far side is silent", "needed": "look at it"})
+    assert situation(story(EntryType.PLAN_MADE, call, call)).calls == ("look at it",)
+    assert situation(story(EntryType.PLAN_MADE, call, EntryType.RUN_STARTED)).calls == ("look at it",)
+    assert situation(story(EntryType.PLAN_MADE, call, EntryType.EFFECT_APPLIED)).calls == ()

@@ -16,6 +16,7 @@ from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.situation import Situation, situation
 from runbooks.domain.value import Digest, Json
+from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
 from tasks.installation import Installation
 
@@ -65,6 +66,14 @@ class Dossier:
         return url if "@" not in url else url.partition("://")[0] + "://…@" + url.rpartition("@")[2]
 
     @property
+    def anchored(self) -> str:
+        """What of the log stands outside this installation's reach, and what does not yet."""
+        first, size = unanchored(self.installation)
+        if not places(self.installation):
+            return f"nowhere: no anchor is configured (config/defaults.toml); {size} entries"
+        return "all entries" if first == size else f"entries before {first}; not yet {first} to {size - 1}"
+
+    @property
     def kept(self) -> list[tuple[str, str]]:
         """What is kept in the vault under its digest, and the invitation file."""
         marks = (
@@ -72,7 +81,9 @@ class Dossier:
             (EntryType.EVIDENCE_WAIVED, "waiver"), (EntryType.AFFECTED_LISTED, "affected"),
             (EntryType.PLAN_MADE, "plan"), (EntryType.TRIALS_MADE, "trials"), (EntryType.REVIEW_DRAFTED, "review"),
         )  # fmt: skip
-        found = [(name, entry.subject[name]) for kind, name in marks if (entry := self.last(kind)) and name in entry.subject]
+        found = [
+            (name, entry.subject[name]) for kind, name in marks if (entry := self.last(kind)) and name in entry.subject
+        ]
         invited = self.last(EntryType.REVIEW_SCHEDULED)
         if invited is not None:
             file = self.installation.settings.home / "invitations" / str(invited.body["invitation"])
@@ -88,7 +99,9 @@ def open_dossier(installation: Installation, incident: Incident, now: Instant) -
     def last(kind: EntryType) -> LedgerEntry | None:
         return next((entry for entry in reversed(entries) if entry.type is kind), None)
 
-    sealed, waived, judged = map(last, (EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED, EntryType.RECOVERY_JUDGED))
+    sealed, waived, judged = map(
+        last, (EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED, EntryType.RECOVERY_JUDGED)
+    )
     plan = plan_of(installation, incident_id) if last(EntryType.PLAN_MADE) else None
     return Dossier(
         installation=installation, now=now, incident=incident, entries=entries, where=situation(entries),
@@ -142,6 +155,7 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "times": stage_times(case.entries),
         "timeline": [line.as_json() for line in timeline(case.entries)],
         "runs": case.runs(), "kept": dict(case.kept), "vault": str(settings.vault_path), "ledger": case.ledger,
+        "anchored": case.anchored,
     }  # fmt: skip
     if every:
         shown["entries"] = [entry.as_json() for entry in case.entries]

@@ -142,7 +142,7 @@ def _recovery(say: Say, case: Dossier) -> None:
 def _where(say: Say, case: Dossier) -> None:
     say.head("Where it is")
     settings = case.installation.settings
-    rows = [("ledger", case.ledger), ("vault", str(settings.vault_path)), *case.kept]
+    rows = [("ledger", case.ledger), ("anchored", case.anchored), ("vault", str(settings.vault_path)), *case.kept]
     status = import_module("flows.doors.up").attach(settings.home)
     if status is not None:
         runs = case.runs()

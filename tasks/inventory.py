@@ -52,7 +52,10 @@ def _policy(configuration: Configuration) -> Iterator[ConfigurationError]:
     for role in configuration.policy.waiver_roles:
         if role not in roles:
             yield ConfigurationError(
-                "policy.toml", "waiver_roles", expected=f"a role that somebody has ({', '.join(sorted(roles))})", found=role
+                "policy.toml",
+                "waiver_roles",
+                expected=f"a role that somebody has ({', '.join(sorted(roles))})",
+                found=role,
             )
     for owner in configuration.policy.owners:
         person = configuration.people.get(owner)

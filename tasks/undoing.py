@@ -19,7 +19,12 @@ from tasks.containment import undo
 from tasks.installation import Installation
 from tasks.ledger import Pen
 
-STANDS = (ContainmentStatus.APPLIED, ContainmentStatus.EFFECTIVE, ContainmentStatus.PARTIAL, ContainmentStatus.UNVERIFIED)
+STANDS = (
+    ContainmentStatus.APPLIED,
+    ContainmentStatus.EFFECTIVE,
+    ContainmentStatus.PARTIAL,
+    ContainmentStatus.UNVERIFIED,
+)
 
 
 class UndoLine(Value):
@@ -37,9 +42,7 @@ def undo_acts(
 ) -> tuple[UndoLine, ...]:
     """Go through the acts, newest first; `only` names one. `again` asks anew after a denial."""
     plan = plan_of(installation, incident_id)
-    rows = sorted(
-        action_rows(plan, writer.entries(incident_id)), key=lambda row: row.applied_at or "", reverse=True
-    )
+    rows = sorted(action_rows(plan, writer.entries(incident_id)), key=lambda row: row.applied_at or "", reverse=True)
     lines: list[UndoLine] = []
     standing: dict[str, str] = {}
     for row in rows:

@@ -23,7 +23,12 @@ from tasks.evidence import seal_evidence
 from tasks.installation import Installation, open_installation
 from tasks.ledger import flow_actor
 
-PEOPLE = {"ana": ["incident-commander", "policy-owner"], "ben": ["on-call"], "cleo": ["security"], "dora": ["product-owner"]}
+PEOPLE = {
+    "ana": ["incident-commander", "policy-owner"],
+    "ben": ["on-call"],
+    "cleo": ["security"],
+    "dora": ["product-owner"],
+}
 CODE = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 """Everybody's practice secret of one-time codes."""
 

@@ -97,7 +97,9 @@ def test_a_home_that_cannot_be_made_is_3(desk: Desk, monkeypatch: pytest.MonkeyP
     assert "file" in ran.json["error"]["problem"]
 
 
-@pytest.mark.parametrize("words", [("incidents",), ("inbox",), ("inbox", "--as", "ana"), ("policy", "show"), ("keys", "show")])
+@pytest.mark.parametrize(
+    "words", [("incidents",), ("inbox",), ("inbox", "--as", "ana"), ("policy", "show"), ("keys", "show")]
+)
 def test_an_empty_installation_answers(desk: Desk, words: tuple[str, ...]) -> None:
     assert desk(*words).code == 0
     told = desk(*words, "--json")
@@ -135,7 +137,9 @@ def test_a_label_that_names_a_near_miss_takes_nothing_away(desk: Desk) -> None:
 
 
 def test_an_archetype_without_a_runbook_opens_as_unclassified(desk: Desk) -> None:
-    ran = desk("declare", "--system", "helper", "--what", "it leaked", "--as", "eve", "--archetype", "data-exfiltration")
+    ran = desk(
+        "declare", "--system", "helper", "--what", "it leaked", "--as", "eve", "--archetype", "data-exfiltration"
+    )
     assert ran.code == 0
     assert "no runbook for data-exfiltration" in ran.err
     assert "unclassified on helper" in ran.out
@@ -163,7 +167,19 @@ def test_hostile_words_reach_no_terminal(desk: Desk) -> None:
 
 def test_standard_input_is_read_for_a_dash(desk: Desk) -> None:
     environment = {**os.environ, "QUELL_HOME": str(desk.home)}
-    words = [sys.executable, "-m", "flows.doors.cli", "declare", "--system", "helper", "--as", "eve", "--what", "-", "--json"]
+    words = [
+        sys.executable,
+        "-m",
+        "flows.doors.cli",
+        "declare",
+        "--system",
+        "helper",
+        "--as",
+        "eve",
+        "--what",
+        "-",
+        "--json",
+    ]
     done = subprocess.run(words, cwd=ROOT, input="from a pipe", capture_output=True, text=True, check=True, env=environment)  # fmt: skip
     assert '"ok": true' in done.stdout
     assert done.stderr == ""
@@ -176,12 +192,24 @@ def test_show_holds_everything_that_the_record_holds(desk: Desk) -> None:
     told = desk("show", incident, "--all", "--json").json
     assert told["evidence"]["classes"]["E"]["captured"] == "captured"
     assert len(told["evidence"]["gaps"]) == 4
-    assert {a["action"]: a["status"] for a in told["actions"]} == {"refund-tool": "effective", "system-prompt": "unverified"}
+    assert {a["action"]: a["status"] for a in told["actions"]} == {
+        "refund-tool": "effective",
+        "system-prompt": "unverified",
+    }
     assert told["actions"][0]["applied_at"] <= told["actions"][0]["effective_at"]
     assert [a["standing"] for a in told["approvals"]] == ["granted", "granted"]
     assert told["causes"][0]["standing"] == "hypothesis"
     assert {"to_seal", "to_plan", "to_applied", "to_all_effective"} <= told["times"].keys()
     assert [entry["index"] for entry in told["entries"]] == sorted(entry["index"] for entry in told["entries"])
     text = desk("show", incident).out
-    for words in ("DRILL", incident, "EFFECTIVE", "UNVERIFIED", "GRANTED", "evidence sealed", "vault", "a ticket made it"):
+    for words in (
+        "DRILL",
+        incident,
+        "EFFECTIVE",
+        "UNVERIFIED",
+        "GRANTED",
+        "evidence sealed",
+        "vault",
+        "a ticket made it",
+    ):
         assert words in text

@@ -133,7 +133,12 @@ LEAKS: dict[str, Change] = {
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
 def test_a_secret_where_a_reference_belongs_is_refused_and_never_shown(desk: Desk, leak: Change) -> None:
     leak(desk)
-    for words in (("check", "--files"), ("up",), ("policy", "diff"), ("declare", "--system", "helper", "--what", "x", "--as", "e")):
+    for words in (
+        ("check", "--files"),
+        ("up",),
+        ("policy", "diff"),
+        ("declare", "--system", "helper", "--what", "x", "--as", "e"),
+    ):
         ran = desk(*words)
         assert ran.code == 1
         assert "reference" in ran.out + ran.err

@@ -134,7 +134,10 @@ def agent(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
     try:
         for _ in range(200):
-            if subprocess.run(["ssh-add", "-q", str(desk.keys["cleo"])], capture_output=True, check=False).returncode == 0:
+            if (
+                subprocess.run(["ssh-add", "-q", str(desk.keys["cleo"])], capture_output=True, check=False).returncode
+                == 0
+            ):
                 break
         yield
     finally:

@@ -17,10 +17,9 @@ from tasks.readiness import (
     check_evidence,
     check_files,
     check_practice,
-    check_rights,
-    check_secrets,
     check_stores,
 )
+from tasks.readiness_people import check_rights, check_secrets
 
 STYLES = {Level.OK: "green", Level.ATTENTION: "yellow", Level.WRONG: "bold red"}
 
@@ -98,5 +97,7 @@ def _engine(installation: Installation) -> Finding:
         return Finding(level=Level.ATTENTION, about="Prefect", found=f"{where} answers; `quell up` is still coming up",
                        todo="wait until it says that quell is up")  # fmt: skip
     if status is None and own_server():
-        return Finding(level=Level.ATTENTION, about="Prefect", found=f"{where} answers, but no `quell up` watches it", todo=todo)
+        return Finding(
+            level=Level.ATTENTION, about="Prefect", found=f"{where} answers, but no `quell up` watches it", todo=todo
+        )
     return Finding(level=Level.OK, about="Prefect", found=f"{where} answers")

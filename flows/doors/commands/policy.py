@@ -36,11 +36,15 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     policy = installation.active().policy
     entry = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))[-1]
     signed = entry.actor.name if entry.body["signed_by_person"] else f"nobody ({entry.body['proof']})"
-    say.line(f"Active configuration {short(entry.subject['configuration'])}, since {entry.at[:19]} UTC, signed by {signed}")
+    say.line(
+        f"Active configuration {short(entry.subject['configuration'])}, since {entry.at[:19]} UTC, signed by {signed}"
+    )
     say.line(f"Owners, who sign a change: {', '.join(policy.owners) or 'none: the installation itself activates'}")
     say.line(f"May waive the seal (unsafe to wait): {', '.join(policy.waiver_roles) or 'nobody'}")
     say.head("Rights: the first line that matches holds; what none matches, nobody may")
-    say.table(("", "for", "people", "of", "proof", "within"), (_right(n, right) for n, right in enumerate(policy.rights)))
+    say.table(
+        ("", "for", "people", "of", "proof", "within"), (_right(n, right) for n, right in enumerate(policy.rights))
+    )
     say.head("Break-glass: one person alone, with a signature, given back by itself; never what cannot be undone")
     say.table(
         ("roles", "verbs", "systems", "at most", "review within"),
@@ -71,7 +75,13 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
 def _right(number: int, right: Right) -> tuple[object, ...]:
     narrowed = [
         ", ".join(part)
-        for part in (right.purposes, tuple(v.shown for v in right.verbs), right.reversibilities, right.severities, right.systems)
+        for part in (
+            right.purposes,
+            tuple(v.shown for v in right.verbs),
+            right.reversibilities,
+            right.severities,
+            right.systems,
+        )
         if part
     ]
     return (
@@ -107,7 +117,10 @@ def _activate(args: argparse.Namespace, installation: Installation) -> int:
     entry = activate_files(installation, files, activation, signature)
     signed = entry.actor.name if entry.body["signed_by_person"] else None
     digest = entry.subject["configuration"]
-    say.line(f"Configuration {short(digest)} is active now, {f'signed by {signed}' if signed else 'not signed by a person'}.", "bold")
+    say.line(
+        f"Configuration {short(digest)} is active now, {f'signed by {signed}' if signed else 'not signed by a person'}.",
+        "bold",
+    )
     say.line("Requests that are open already keep the people they were asked of; whoever was removed no longer counts.")
     return say.result({"configuration": digest, "previous": before, "changed": True, "signed_by": signed})
 

@@ -195,7 +195,7 @@ def job_variables(g: Ground) -> str:
     pool = g.api.call("GET", "/work_pools/quell")
     text = {"type": "string"}
     opened = {
-        "job_configuration": {},
+        "job_configuration": {"command": "{{ command }}", "env": "{{ env }}"},
         "variables": {"type": "object", "properties": {"command": text, "env": {"type": "object"}}},
     }
     g.api.call("PATCH", "/work_pools/quell", {"base_job_template": opened})

@@ -96,7 +96,15 @@ class Pen:
             subject=subject or {}, body=body or {},
         )  # fmt: skip
 
-    def claim(self, effect_key: str, grant: Digest, incident: str, action: Digest, lease_seconds: int, rests_on: dict[str, Digest]) -> Claim | None:
+    def claim(
+        self,
+        effect_key: str,
+        grant: Digest,
+        incident: str,
+        action: Digest,
+        lease_seconds: int,
+        rests_on: dict[str, Digest],
+    ) -> Claim | None:
         """Consume a grant for one effect, in one transaction with its entry; None when another live worker has it."""
         now = clock()
         holder = this_process(self._who.name)

@@ -152,4 +152,3 @@ def trials_of(installation: Installation, incident_id: str) -> tuple[Trial, ...]
     """The trials of an incident, for tables and reviews."""
     found = installation.store.entries(incident_id, types=(EntryType.TRIALS_MADE,))
     return Trials.from_bytes(installation.vault.get(found[-1].subject["trials"])).trials if found else ()
-

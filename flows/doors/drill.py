@@ -98,7 +98,9 @@ def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool)
     installation = open_installation()
     label, what, attack = SCENARIOS[drill.archetype]
     before = attack(world)
-    drill.say(f"the attack worked: {before.refunds} refunds, {before.total_cents / 100:.2f} in the tool server's own book")
+    drill.say(
+        f"the attack worked: {before.refunds} refunds, {before.total_cents / 100:.2f} in the tool server's own book"
+    )
     declared = command(
         "declare", "--system", "support-agent", "--label", label, "--what", what, "--as", "practice-monitor",
         "--cause", "injection:the monitor saw a tool call that no customer asked for", "--drill",

@@ -228,7 +228,12 @@ class Configuration(Value):
         A right that lists verbs does not cover what has no verb.
         """
         position = matching(
-            self.policy.rights, purpose=purpose, verb=verb, reversibility=reversibility, severity=severity, system=system
+            self.policy.rights,
+            purpose=purpose,
+            verb=verb,
+            reversibility=reversibility,
+            severity=severity,
+            system=system,
         )
         return None if position is None else self.policy.rights[position]
 
@@ -247,7 +252,6 @@ class Configuration(Value):
             ):
                 return rule
         return None
-
 
     def break_glass_for(
         self, *, roles: tuple[Name, ...], verb: Verb, reversibility: Reversibility, system: str

@@ -174,7 +174,9 @@ def check_entries(entries: list[LedgerEntry]) -> list[ChainFault]:
     last: dict[str, LedgerEntry] = {}
     for position, entry in enumerate(entries):
         if entry.index != position:
-            faults.append(ChainFault(index=entry.index, what=f"expected index {position}: an entry is missing or moved"))
+            faults.append(
+                ChainFault(index=entry.index, what=f"expected index {position}: an entry is missing or moved")
+            )
         if leaf_hash(entry.core()) != entry.leaf:
             faults.append(ChainFault(index=entry.index, what="the entry does not match its leaf hash: it was changed"))
         if entry.incident is None:

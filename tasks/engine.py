@@ -12,15 +12,20 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
+from runbooks.domain.incident import Archetype
 
 
 def deployment_name(stem: str) -> str:
@@ -37,9 +42,13 @@ def run_name(incident_id: str, generation: int = 0) -> str:
     return f"{incident_id}, restart {generation}" if generation else incident_id
 
 
+_INCIDENT = "incident:"
+_BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CRASHED]
+
+
 def incident_tag(incident_id: str) -> str:
     """The tag that every run of an incident carries."""
-    return f"incident:{incident_id}"
+    return f"{_INCIDENT}{incident_id}"
 
 
 @contextmanager
@@ -88,6 +97,29 @@ def runs_of(incident_id: str) -> list[FlowRun]:
             sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200,
         )  # fmt: skip
     return [run for run in found if "review" not in run.tags]
+
+
+def starts_without_incident() -> list[FlowRun]:
+    """Runs that people started from the form, that began or crashed, and that no incident is written on; newest first."""
+    with engine() as client:
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[archetype.shown for archetype in Archetype])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_BEGUN))
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=50,
+        )  # fmt: skip
+    return [
+        run for run in found
+        if not any(tag.startswith(_INCIDENT) for tag in run.tags)
+        and not dict(run.parameters.get("start") or {}).get("incident")
+    ]  # fmt: skip
+
+
+def start_again(flow_run_id: UUID) -> None:
+    """Let the same run begin once more, with what it was started with."""
+    with engine() as client:
+        client.set_flow_run_state(flow_run_id, Scheduled(message="its process died before it had begun"), force=True)
 
 
 def has_form(flow_run_id: UUID | str, key: str) -> bool:

@@ -11,6 +11,16 @@ from tasks.installation import Installation
 from tasks.ledger import clock
 
 
+def incident_of_run(installation: Installation, flow_run_id: str) -> str:
+    """The id of the incident that a run started from the form opens, now or when it begins again."""
+    return short_id("INC", installation.id.encode() + flow_run_id.encode())
+
+
+def opening_key(incident_id: str) -> str:
+    """The key of the entry by which an incident stands."""
+    return f"opened/{incident_id}"
+
+
 def open_incident(
     installation: Installation, report: Report, archetype: Archetype, *, drill: bool, opener: Actor, material: bytes
 ) -> Incident:
@@ -20,7 +30,7 @@ def open_incident(
     evidence is kept and people are told, but nothing is taken away.
     """
     incident_id = short_id("INC", installation.id.encode() + material)
-    standing = installation.store.find(f"opened/{incident_id}")
+    standing = installation.store.find(opening_key(incident_id))
     if standing is not None:
         return installation.incident(incident_id)
     configuration = installation.active()
@@ -32,7 +42,7 @@ def open_incident(
     incident = _incident(configuration, report, archetype, drill=drill, incident_id=incident_id, now=clock(),
                          digest=installation.keep(report))  # fmt: skip
     installation.pen(opener).write(
-        EntryType.INCIDENT_OPENED, f"opened/{incident_id}", incident=incident_id,
+        EntryType.INCIDENT_OPENED, opening_key(incident_id), incident=incident_id,
         subject={"incident": installation.keep(incident), "report": incident.report},
         body={
             "archetype": archetype, "system": incident.system, "severity": incident.severity.severity,

@@ -2,6 +2,7 @@
 
 Its duties, each a small function of the record and the clock; two keepers at once do no harm, because every entry and
 every start is idempotent under its key:
+0. take up   a start from the form whose process died before the incident stood begins once more: nothing is lost.
 1. restart   an open incident that no live run responds to gets a new run: its process died, its state was forced, it
              was deleted, or it waits without a form that anybody could answer.
 2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
@@ -32,9 +33,19 @@ from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.approval import judge_all, settle
 from tasks.break_glass import end_overdue
-from tasks.engine import has_form, ring, runs_of, set_aside, start_response_run, state_name
+from tasks.engine import (
+    has_form,
+    ring,
+    runs_of,
+    set_aside,
+    start_again,
+    start_response_run,
+    starts_without_incident,
+    state_name,
+)
 from tasks.escalation import escalate
 from tasks.glasses import glasses_of
+from tasks.incident import incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
 from tasks.ledger import KEEPER, clock, is_gone
 from tasks.presence import lease_name
@@ -60,6 +71,9 @@ NOTHING_NEW = (
 """What a run that fails at once writes, again and again."""
 LOOKS_PER_ROUND = 20
 """Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
+ROUNDS_PER_LOOK_AT_STARTS = 5
+MOST_BEGINNINGS = 5
+"""Of one start from the form; after that a person looks."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
 
 
@@ -82,6 +96,8 @@ def run_keeper(home: Path) -> int:
         groups = -(-len(found) // LOOKS_PER_ROUND) or 1
         for position, incident in enumerate(found):
             once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
+        if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
+            once("starts", lambda: take_up(installation))
         once("anchors", anchors.keep)
         rounds += 1
     return 0
@@ -119,6 +135,37 @@ def keep(installation: Installation, incident: str, *, look: bool = True) -> Non
         restart(installation, incident, entries)
     elif _has_news(entries, form):
         ring(incident)
+
+
+def take_up(installation: Installation) -> None:
+    """What somebody sent through the form and no incident holds: the same run once more, which opens the same incident."""
+    for run in starts_without_incident():
+        if (
+            not _died_before_it_began(run)
+            or installation.store.find(opening_key(incident_of_run(installation, str(run.id)))) is not None
+        ):
+            continue  # it stands: from here on it is restarted like any other
+        begun = installation.store.entries(types=(EntryType.RESPONSE_RESTARTED,), flow_run_id=str(run.id))
+        if len(begun) >= MOST_BEGINNINGS:
+            continue
+        writer = installation.pen(KEEPER, str(run.id))
+        last = len(begun) + 1 == MOST_BEGINNINGS
+        writer.write(
+            EntryType.RESPONSE_RESTARTED, f"begun-again/{run.id}/{len(begun) + 1}",
+            body={
+                "generation": len(begun) + 1, "engine_said": [f"{run.id}: {state_name(run.state)}"],
+                "because": "its process died before the incident stood" + ("; for the last time" if last else ""),
+            },
+        )  # fmt: skip
+        start_again(run.id)
+
+
+def _died_before_it_began(run: FlowRun) -> bool:
+    """Crashed; or said to begin for a minute, by a process that is not there. Another machine's is not judged."""
+    if run.state is None or run.state.is_crashed():
+        return True
+    elsewhere = (run.infrastructure_pid or "").partition(":")[0] not in ("", socket.gethostname())
+    return not elsewhere and not _process_lives(run) and _age(run.state.timestamp) > SLOW_START_SECONDS
 
 
 def is_live(installation: Installation, incident: str) -> bool:

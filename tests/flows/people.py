@@ -79,6 +79,8 @@ class People:
 
     def help(self, incident: str) -> None:
         """Whoever is needed approves, with a signature of their own; an operator replaces a revoked token."""
+        if not self.installation.store.entries(incident, types=(EntryType.INCIDENT_OPENED,)):
+            return
         answered = False
         for request in self.open_requests(incident):
             people = sorted(

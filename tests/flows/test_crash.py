@@ -14,6 +14,7 @@ import pytest
 
 from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType as E
+from tasks.incident import incident_of_run
 from tests.flows.ground import Ground, attacked, attacked_again
 from tests.flows.killer import Boundary, Killer, kill_at_random, slowest
 from tests.flows.papers import effects_on_paper
@@ -72,21 +73,19 @@ def test_killed_at_every_boundary(worlds: Ground) -> None:
         assert len(ground.entries(incident, E.EVIDENCE_SEALED, E.INCIDENT_CLOSED, E.REVIEW_SCHEDULED)) == 3
 
 
-def test_killed_before_the_door_knows(worlds: Ground) -> None:
-    """Started from the form: the process dies right after the incident stands, before anybody holds the response."""
-    ground = worlds
-    seen = ground.installation.store.size()
-    run = ground.start("prompt_injection", {"system": "opened", "what_happened": "odd refunds", "drill": True})
+def test_what_was_sent_through_the_form_is_not_lost(ground: Ground) -> None:
+    """The process dies as soon as there is one: before or right after the incident stands."""
+    start = {"system": "opened", "what_happened": "odd refunds", "drill": True}
+    run = ground.start("prompt_injection", start)
 
-    def opened() -> str:
-        found = ground.installation.store.entries(since=seen, types=(E.INCIDENT_OPENED,))
-        return str(found[0].incident) if found else ""
+    def process() -> int:
+        named = str(ground.calls.call("GET", f"/flow_runs/{run}")["infrastructure_pid"] or "").split(":")
+        return int(named[1]) if len(named) == 3 else 0
 
-    incident = until(opened, what="the form's incident is opened")
-    named = str(ground.calls.call("GET", f"/flow_runs/{run}")["infrastructure_pid"] or "").split(":")
-    if len(named) == 3:
-        os.kill(int(named[1]), signal.SIGKILL)
+    os.kill(until(process, what="the run has a process"), signal.SIGKILL)
+    incident = incident_of_run(ground.installation, run)
     assert ground.ending(incident) == "contained"
+    assert len(ground.entries(incident, E.INCIDENT_OPENED)) == 1
     assert effects_on_paper(ground.home, "opened") == ["tool-0 off"]
     ground.sound(incident)
 

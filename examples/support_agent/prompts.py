@@ -25,8 +25,8 @@ class PromptUnavailableError(Exception):
     """The registry did not give the prompt. The agent answers nothing rather than work without its rules."""
 
 
-def aws_client(service: str, address: str, key_file: Path) -> Any:
-    """A boto3 client with the keys in ``key_file``, no ambient configuration and short patience."""
+def aws_client(service: str, address: str, key_file: Path, *, patience: int = 10, attempts: int = 2) -> Any:
+    """A boto3 client with the keys in ``key_file``, no ambient configuration and short patience (seconds)."""
     key = read_json(key_file)
     return boto3.client(
         service,
@@ -34,7 +34,7 @@ def aws_client(service: str, address: str, key_file: Path) -> Any:
         region_name=REGION,
         aws_access_key_id=key["access_key_id"],
         aws_secret_access_key=key["secret_access_key"],
-        config=Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2}, proxies={}),
+        config=Config(connect_timeout=3, read_timeout=patience, retries={"total_max_attempts": attempts}, proxies={}),
     )
 
 

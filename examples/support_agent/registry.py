@@ -37,8 +37,9 @@ class Registry:
         self._layout = layout
         _save_key(layout, IAM_RESPONDER_USER, FIRST_KEY)
         key_file = layout.aws_key(IAM_RESPONDER_USER)
-        self._ssm = aws_client("ssm", address, key_file)
-        self._iam = aws_client("iam", address, key_file)
+        # What makes things must not be sent twice; moto's first answer may take long on a busy machine.
+        self._ssm = aws_client("ssm", address, key_file, patience=60, attempts=1)
+        self._iam = aws_client("iam", address, key_file, patience=60, attempts=1)
 
     def furnish(self, prompt_version: int | None) -> str:
         """Prompts, the label, IAM users and the role; returns the agent's access key id.

@@ -59,22 +59,22 @@ class Start(BaseModel):
 
 
 class Answer(RunInput):
-    """An answer at the gate. Empty answers only wake the run."""
+    """An answer at the gate. Empty answers only wake the run.
+
+    Few words: in the older interface every line here takes one from the text above the form.
+    """
 
     request: str = Field("", title="1. Which request?", max_length=200)
     person: str = Field("", title="2. Who are you?", max_length=200)
     answer: Literal["just look again", "approve", "deny"] = Field(
-        "just look again", title="3. Your answer", description="Choose approve or deny. One denial ends the request."
+        "just look again", title="3. Your answer (one denial ends the request)"
     )
-    reason: str = Field("", title="4. Why?", max_length=2000, description="One sentence; it goes into the record.")
+    reason: str = Field("", title="4. Why? (one sentence, for the record)", max_length=2000)
     one_time_code: str = Field(
         "", title="5. One-time code", max_length=12,
-        description="The six digits that your authenticator shows now. Each code counts once.",
+        description="Six digits, as your authenticator shows now. Each counts once.",
     )  # fmt: skip
-    signature: str = Field(
-        "", title="or an SSH signature instead of the code", max_length=16384,
-        description="Paste the whole text from -----BEGIN SSH SIGNATURE----- if you signed elsewhere.",
-    )  # fmt: skip
+    signature: str = Field("", title="or an SSH signature (the whole text)", max_length=16384)
 
 
 def answer_form(requests: list[str], people: list[str]) -> type[Answer]:
@@ -84,10 +84,8 @@ def answer_form(requests: list[str], people: list[str]) -> type[Answer]:
     """
     fields: dict[str, Any] = {
         "request": (str, Field(requests[0] if len(requests) == 1 else "", title="1. Which request?", max_length=200,
-                               description="One answer is for one request.",
                                json_schema_extra={"enum": ["", *requests]})),
         "person": (str, Field("", title="2. Who are you?", max_length=200,
-                              description="Only people who may answer are listed.",
                               json_schema_extra={"enum": ["", *people]})),
     }  # fmt: skip
     return create_model("Answer", __base__=Answer, **fields)

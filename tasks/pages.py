@@ -213,9 +213,11 @@ def _approval(
 ) -> str:  # fmt: skip
     incident = installation.incident(incident_id)
     last = f"**The last answer:** {clean(last_answer, 1000)}\n\n" if last_answer else ""
+    whats = "; ".join(clean(request.what) for request in requests)
     head = (
-        f"{_mark(incident)}{last}### {_count(len(requests), 'decision')} needed\n\n"
-        f"{incident.id}, {incident.archetype.shown} on {incident.system}, **{incident.severity.severity}**, "
+        f"{'**DRILL** (practice systems only). ' if incident.drill else ''}"
+        f"**{_count(len(requests), 'decision')} needed:** {whats}. Scroll this text for why, and what it breaks.\n\n"
+        f"{last}{incident.id}, {incident.archetype.shown} on {incident.system}, **{incident.severity.severity}**, "
         f"lead {incident.lead}\n\n"
     )
     return head + "\n".join(_one_request(installation, request) for request in requests)

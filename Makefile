@@ -16,7 +16,7 @@ digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 RUN := .venv/run-$(call digest,requirements.lock pyproject.toml)
 DEV := .venv/dev-$(call digest,requirements-dev.lock pyproject.toml)
 
-.PHONY: drill test fast check lint format soak bench lock setup clean need
+.PHONY: drill test attacks fast check lint format soak bench lock setup clean need
 
 drill: $(RUN)
 	$(BIN)/quell drill prompt_injection
@@ -24,7 +24,11 @@ drill: $(RUN)
 # First all that needs no server of Prefect's, on all cores; then the rest, one by one. An empty second part is a failure too.
 test: need setup
 	$(BIN)/pytest -n auto -m "not engine and not browser"
-	$(BIN)/pytest -m "engine or browser"
+	$(BIN)/pytest -m "engine or browser" --ignore=tests/attacks
+	@echo "The attack list against a running system takes longer and has a target of its own: make attacks"
+
+attacks: need setup
+	$(BIN)/pytest -s tests/attacks
 
 fast: setup
 	$(BIN)/pytest -n auto -m "not engine and not browser and not postgres and not s3 and not slow" $(QUICK)

@@ -66,11 +66,10 @@ class _Trial:
         ]
         if self._strict:
             bypass = {"BypassGovernanceRetention": True}
-            weaker = {**bypass, "mode": "GOVERNANCE"}
             found += [
                 self._refused("nor deleted with the right to bypass", "bypass", self._delete, bypass),
                 self._refused("nor shortened with the right to bypass", "shorten-bypass", self._shorten, bypass),
-                self._refused("nor made weaker (governance)", "weaken", self._shorten, weaker),
+                self._refused("nor made weaker (governance)", "weaken", self._weaken, bypass),
             ]
         return [*found, self._by_lock(), *self._abilities()]
 
@@ -126,9 +125,16 @@ class _Trial:
     def _delete(self, key: str, version: str, **bypass: bool) -> None:
         self._bucket.call("delete_object", Key=key, VersionId=version, **bypass)
 
-    def _shorten(self, key: str, version: str, mode: str | None = None, **bypass: bool) -> None:
-        sooner = {"Mode": mode or self._bucket.mode, "RetainUntilDate": self._bucket.now() + timedelta(seconds=5)}
-        self._bucket.call("put_object_retention", Key=key, VersionId=version, Retention=sooner, **bypass)
+    def _shorten(self, key: str, version: str, **bypass: bool) -> None:
+        self._retain(key, version, self._bucket.mode, self._bucket.now() + timedelta(seconds=5), **bypass)
+
+    def _weaken(self, key: str, version: str, **bypass: bool) -> None:
+        """With a later date, so that only the mode is a reason to refuse."""
+        self._retain(key, version, "GOVERNANCE", self._until() + timedelta(seconds=60), **bypass)
+
+    def _retain(self, key: str, version: str, mode: str, until: datetime, **bypass: bool) -> None:
+        retention = {"Mode": mode, "RetainUntilDate": until}
+        self._bucket.call("put_object_retention", Key=key, VersionId=version, Retention=retention, **bypass)
 
     def _overwritten(self) -> BucketCheck:
         return self._stays("another object under the same key replaces nothing", "overwrite", self._write_over)

@@ -19,13 +19,13 @@ from pathlib import Path
 from tests.contracts.stores.buckets import S3
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
-START_SECONDS = 180
+START_SECONDS = 60
 _KEYS = ("practice", "practice-secret")
 
 
-def _settings(place: Path, monitor: int, memory: int) -> str:
+def _settings(place: Path, name: str, monitor: int, memory: int) -> str:
     return f"""[global]
-fsid = {uuid.uuid4()}
+fsid = {name}
 mon host = v1:127.0.0.1:{monitor}
 public addr = 127.0.0.1
 ms bind msgr2 = false
@@ -82,27 +82,56 @@ class _Cluster:
     def __init__(self, place: Path, memory: int) -> None:
         self._place = place
         self._running: list[subprocess.Popen[bytes]] = []
-        self._monitor = _free_port()
-        (place / "ceph.conf").write_text(_settings(place, self._monitor, memory))
+        self._name, self._monitor = str(uuid.uuid4()), _free_port()
+        (place / "ceph.conf").write_text(_settings(place, self._name, self._monitor, memory))
 
     def run(self, *command: str) -> str:
-        """A program to its end."""
-        done = subprocess.run(
+        """A program to its end. One that asks the monitor too early is refused ("wrong fsid"), and asks again."""
+        for _ in range(10):
+            try:
+                done = self._run(*command)
+            except subprocess.TimeoutExpired as error:
+                raise AssertionError(f"{' '.join(command)} did not end: {self._logs()}") from error
+            if done.returncode == 0:
+                return done.stdout
+            time.sleep(0.2)
+        raise AssertionError(f"{' '.join(command)} failed: {done.stdout[-2000:]}")
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [command[0], "-c", f"{self._place}/ceph.conf", *command[1:]], check=False, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=START_SECONDS, cwd=self._place,
         )  # fmt: skip
-        assert done.returncode == 0, f"{' '.join(command)} failed: {done.stdout[-2000:]}"
-        return done.stdout
 
-    def serve(self, *command: str) -> None:
-        """A program that stays."""
+    def _logs(self) -> str:
+        ends = [f"{one.args!r}: {one.poll()}" for one in self._running]
+        return "\n".join([*ends, *(f"{log.name}: {log.read_text()[-1500:]}" for log in self._place.glob("*.log"))])
+
+    def serve(self, *command: str) -> subprocess.Popen[bytes]:
+        """A program that stays; on Linux it ends with this process, however that ends."""
+        leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with (self._place / f"{command[0]}.log").open("wb") as log:
             self._running.append(
                 subprocess.Popen(
-                    [command[0], "-f", "-c", f"{self._place}/ceph.conf", *command[1:]],
+                    [*leash, command[0], "-f", "-c", f"{self._place}/ceph.conf", *command[1:]],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._place,
                 )
             )  # fmt: skip
+        return self._running[-1]
+
+    def _serve_store(self) -> None:
+        """It gives up when it asks the monitor too early ("wrong fsid"), so it is started until it serves."""
+        for _ in range(10):
+            store = self.serve("ceph-osd", "-i", "0")
+            until = time.monotonic() + START_SECONDS
+            while store.poll() is None and time.monotonic() < until:
+                if "starting boot process" in (self._place / "ceph-osd.log").read_text(errors="replace"):
+                    return
+                time.sleep(0.05)
+            self._running.remove(store)
+            store.kill()
+            store.wait(20)
+        raise AssertionError(f"the store does not start: {self._logs()}")
 
     def start(self) -> str:
         """The address of a gateway that answers."""
@@ -117,7 +146,7 @@ class _Cluster:
         name = str(uuid.uuid4())
         self.run("ceph", "--connect-timeout", "60", "osd", "new", name)
         self.run("ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", name)
-        self.serve("ceph-osd", "-i", "0")
+        self._serve_store()
         port = _free_port()
         self.run(
             "radosgw-admin", "user", "create", "--uid=practice", "--display-name=practice", f"--access-key={_KEYS[0]}",
@@ -132,8 +161,8 @@ class _Cluster:
         until = time.monotonic() + START_SECONDS
         while not good():
             for one in self._running:
-                assert one.poll() is None, f"{one.args!r} ended"
-            assert time.monotonic() < until, f"no answer: {(self._place / 'radosgw.log').read_text()[-2000:]}"
+                assert one.poll() is None, self._logs()
+            assert time.monotonic() < until, f"no answer: {self._logs()}"
             time.sleep(0.05)
 
     def stop(self) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import resource
 import sqlite3
 import statistics
@@ -18,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +29,7 @@ from runbooks.domain.value import Json
 from tasks.stores import open_ledger, open_vault
 from tasks.stores._vault import PACK
 from tasks.stores.base import SourceFacts, Vault
+from tests.bench_spans import spans
 from tests.contracts.stores.buckets import S3
 from tests.contracts.stores.ceph import running_ceph
 from tests.contracts.stores.vaults import NOW, seal
@@ -38,33 +37,10 @@ from tests.contracts.stores.writer import a_draft
 
 T = TypeVar("T")
 RUNS = 5
-SPANS, SPAN_BYTES = 10_000, 10_000
 ALONE = 400
 """Objects of one span each that are stored to measure that way; the time is scaled to all spans."""
 APPENDS = 3_000
 MEMORY_BYTES = 2 << 30
-
-
-@cache
-def spans() -> list[bytes]:
-    """The same on every machine; about as compressible as real prompts and answers."""
-    chance = random.Random(7)  # noqa: S311 - the same every time is the point
-    words = ["".join(chance.choices("etaoinshrdlucmfwypvbgkjqxz", k=chance.randint(2, 9))) for _ in range(4000)]
-    passages = [" ".join(chance.choices(words, k=60)) for _ in range(6000)]
-    found = []
-    for number in range(SPANS):
-        text = " ".join(chance.choices(passages, k=1 + SPAN_BYTES // 380))
-        span = {
-            "traceId": f"{chance.getrandbits(128):032x}", "spanId": f"{number:016x}", "name": "chat practice-model",
-            "startTimeUnixNano": str(1_790_000_000_000_000_000 + number * 1_000_000), "kind": 3, "attributes": [
-                {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
-                {"key": "gen_ai.usage.input_tokens", "value": {"intValue": str(chance.randint(10, 4000))}},
-                {"key": "gen_ai.input.messages", "value": {"stringValue": text}},
-            ],
-        }  # fmt: skip
-        whole = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
-        found.append(whole.replace(text.encode(), text.encode()[: len(text) - len(whole) + SPAN_BYTES]))
-    return found
 
 
 def measured(work: Callable[[], object], runs: int = RUNS) -> dict[str, float]:

@@ -47,6 +47,7 @@ soak: setup
 	$(BIN)/python -m tests.soak
 
 bench: setup
+	@.ci/need ssh-keygen radosgw ceph-mon ceph-osd
 	$(BIN)/python -m tests.bench
 
 # The newest versions that fit pyproject.toml, for every Python >= 3.11, on Linux and macOS. Read the difference before you commit it.

@@ -3,6 +3,7 @@
 QuellError
 ├── BookError                a runbook, or the configuration, is wrong: its author's work
 │   └── ConfigurationError   names file, key, expected and found
+├── IntakeDefectError        a delivery could not be understood; it is kept, and shown as a defect
 ├── EvidenceError            evidence could not be sealed, read or trusted
 ├── ApprovalError            a decision or a request could not be accepted
 │   └── GrantRefusedError    an effect was asked for without the right to it
@@ -64,6 +65,15 @@ class ConfigurationError(BookError):
         )
         self.file = file
         self.key = key
+
+
+class IntakeDefectError(QuellError):
+    """A delivery was received and kept, and no signal could be read out of it. The reason quotes none of its text."""
+
+    def __init__(
+        self, problem: str, *, next_step: str = "correct the source's mapping, then `quell signal replay`."
+    ) -> None:
+        super().__init__(problem, now="the delivery is kept; no signal was made of it.", next_step=next_step)
 
 
 class EvidenceError(QuellError):

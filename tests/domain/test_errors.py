@@ -9,6 +9,7 @@ from runbooks.domain.errors import Outcome, QuellError
 
 SAMPLES: dict[str, QuellError] = {
     "ConfigurationError": errors.ConfigurationError("people.toml", "people.a", expected="x", found="y"),
+    "IntakeDefectError": errors.IntakeDefectError("problem."),
     "ContainmentError": errors.ContainmentError("problem.", now="now.", next_step="next.", outcome=Outcome.UNKNOWN),
     "TargetMissingError": errors.TargetMissingError("problem.", next_step="next."),
     "SelfLockoutError": errors.SelfLockoutError("problem."),

@@ -85,6 +85,8 @@ class Signal(Value):
     strength: Strength
     text: str
     """Hostile."""
+    alert: str | None = None
+    """What fires and is later resolved under one name, for example Alertmanager's fingerprint; None: this event alone."""
     entity: str | None = None
     """One further value to tell incidents apart by, where the mapping names one."""
 

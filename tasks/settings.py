@@ -12,15 +12,21 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
-from runbooks.domain.configuration import Configuration, SecretReference
+from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, UnreachableError
+from runbooks.domain.reference import SecretReference
+from runbooks.domain.sources import written_out
 from runbooks.domain.tightness import policy_faults
 from runbooks.domain.value import Json
 from runbooks.loader import BOOK, load_book
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("people.toml", "policy.toml", "systems.toml")
-"""The files that grant power. `defaults.toml` holds only limits."""
+"""The files that grant power, and must be there. `defaults.toml` holds only limits."""
+SOURCES = "sources.toml"
+"""Grants power too; an installation that nobody sends signals to has none."""
+SENDERS = ROOT / "config" / "senders"
+"""What vendors' webhooks look like, one file each; shipped with quell."""
 
 
 class Limits(BaseModel):
@@ -106,7 +112,11 @@ def load_configuration(settings: Settings) -> Configuration:
         "systems": systems.get("systems", {}),
         "runbooks": runbooks,
     }
-    for name, data, only in (("people.toml", people, "people"), ("systems.toml", systems, "systems")):
+    sources = _read(settings.config / SOURCES) if (settings.config / SOURCES).exists() else {}
+    parts["sources"] = {name: _source(name, stanza) for name, stanza in dict(sources.get("sources", {})).items()}
+    for name, data, only in (
+        ("people.toml", people, "people"), ("systems.toml", systems, "systems"), (SOURCES, sources, "sources"),
+    ):  # fmt: skip
         for key in set(data) - {only}:
             raise ConfigurationError(name, key, expected=f"only the table [{only}]", found=f"the key {key}")
     try:
@@ -116,6 +126,18 @@ def load_configuration(settings: Settings) -> Configuration:
         raise _wrong(settings.config / f"{part}.toml", error) from error
     _check_references(configuration)
     return configuration
+
+
+def _source(name: str, stanza: Json) -> Json:
+    """The stanza upon the shipped one of its sender; a stanza that is none stays, to be named as such."""
+    if not isinstance(stanza, dict) or "sender" not in stanza:
+        return stanza
+    known = {file.stem: file for file in SENDERS.glob("*.toml")}
+    if stanza["sender"] not in known:
+        raise ConfigurationError(
+            SOURCES, f"{name}.sender", expected=_one_of(set(known)), found=repr(stanza["sender"])[:60]
+        )
+    return written_out(stanza, _read(known[stanza["sender"]]))
 
 
 def _read(file: Path) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""Configuration that grants power, as one value with one digest: people, policy, systems, runbooks.
+"""Configuration that grants power, as one value with one digest: people, policy, systems, sources, runbooks.
 
 It becomes active by a ledger entry; gates and connectors read the active one from the vault, never the files.
 """
@@ -6,19 +6,18 @@ It becomes active by a ledger entry; gates and connectors read the active one fr
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from runbooks.domain.containment import VERB_REVERSIBILITY, Reversibility, Verb
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.incident import Archetype, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.recovery import Bar
+from runbooks.domain.reference import SecretReference
 from runbooks.domain.review import ReviewRules
 from runbooks.domain.severity import Severity
+from runbooks.domain.sources import Source
 from runbooks.domain.value import Digest, Json, Value
-
-SecretReference = Annotated[str, StringConstraints(pattern=r"^(file|env):.+$")]
-"""`file:PATH` or `env:NAME`: where a secret is, never the secret. Read at use."""
 
 
 class ProofKind(StrEnum):
@@ -219,6 +218,8 @@ class Configuration(Value):
     policy: Policy
     systems: dict[Name, System]
     runbooks: dict[Archetype, Digest]
+    sources: dict[Name, Source] = {}
+    """Who may send signals."""
 
     def right_for(
         self, *, purpose: str, verb: Verb | None, reversibility: Reversibility, severity: Severity, system: str

@@ -7,9 +7,9 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from runbooks.domain.configuration import SecretReference
 from runbooks.domain.errors import ConfigurationError
 from runbooks.domain.instants import Instant
+from runbooks.domain.reference import SecretReference
 from runbooks.domain.value import Json
 from tasks.connectors._collected import Collected, Facts
 from tasks.connectors._signals import Place

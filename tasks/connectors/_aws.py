@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from runbooks.domain.configuration import SecretReference
+from runbooks.domain.reference import SecretReference
 from tasks.connectors._http import Network
 from tasks.connectors._signals import Deadline, MaybeDoneError, MissingError, NotDoneError, Place
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from runbooks.domain.configuration import SecretReference
 from runbooks.domain.containment import ContainmentAction, Reversibility, Verb
+from runbooks.domain.reference import SecretReference
 from runbooks.domain.value import Json
 from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success
 from tasks.connectors._paths import Condition, pick

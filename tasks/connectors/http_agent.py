@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from runbooks.domain.configuration import SecretReference
 from runbooks.domain.containment import Passage, ProbeResult
 from runbooks.domain.errors import ConfigurationError
 from runbooks.domain.recovery import Seen, Trial, TrialKind
+from runbooks.domain.reference import SecretReference
 from runbooks.domain.value import Json
 from tasks.connectors._http import Answer, BaseUrl, Http, Network
 from tasks.connectors._paths import Condition, pick

@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runbooks.domain.configuration import SecretReference
 from runbooks.domain.instants import Instant, instant_from, milliseconds_between, moment
+from runbooks.domain.reference import SecretReference
 from runbooks.domain.value import Json
 from tasks.connectors._collected import Collected, Facts
 from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success

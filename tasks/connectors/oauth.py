@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
-from runbooks.domain.configuration import SecretReference
 from runbooks.domain.containment import ContainmentAction, Verb
+from runbooks.domain.reference import SecretReference
 from tasks.connectors._http import Answer, BaseUrl, Http, Network, demand_success
 from tasks.connectors._signals import Act, MaybeDoneError, MissingError, NotDoneError, Place, shown
 from tasks.connectors.base import Connector, State

@@ -61,12 +61,27 @@ LAW = (  # the first that fits
         (*STORE_CLIENTS, *(name for name in NET_CLIENTS if name != "httpx"), *YAML),
     ),
     Room(
+        "tasks/intake/",  # from a delivery to an incident: knows no engine, so that any of it replays without one
+        (
+            "runbooks",
+            "runbooks.",
+            "tasks",
+            "tasks.*",
+            "tasks.intake.",
+            "tasks.stores",
+            "tasks.stores.base",
+        ),
+        ANY,
+        ("prefect", *STORE_CLIENTS, *NET_CLIENTS, *YAML),
+    ),
+    Room(
         "tasks/",
         (
             "runbooks",
             "runbooks.",
             "tasks",
             "tasks.*",
+            "tasks.intake.",
             "tasks.connectors",
             "tasks.connectors.base",
             "tasks.stores",
@@ -80,7 +95,7 @@ LAW = (  # the first that fits
     ),  # reads prefect.yaml, which is Prefect's file and not a page of the book
     Room(
         "flows/doors/",
-        ("flows", "flows.", "tasks", "tasks.*", "runbooks", "runbooks.", "examples", "examples."),
+        ("flows", "flows.", "tasks", "tasks.*", "tasks.intake.", "runbooks", "runbooks.", "examples", "examples."),
         ANY,
         (*STORE_CLIENTS, *YAML),
     ),
@@ -102,7 +117,11 @@ def _ours_allowed(module: str, allowed: tuple[str, ...]) -> bool:
     for name in allowed:
         if name.endswith(".*"):
             head, _, last = module.rpartition(".")
-            if head == name[:-2] and module not in {"flows.doors", "tasks.connectors", "tasks.stores"} and last:
+            if (
+                head == name[:-2]
+                and module not in {"flows.doors", "tasks.connectors", "tasks.intake", "tasks.stores"}
+                and last
+            ):
                 return True
         elif module == name or (name.endswith((".", "._")) and module.startswith(name)):
             return True

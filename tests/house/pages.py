@@ -11,6 +11,7 @@ ROOMS_WITH_A_PAGE = (
     "flows/doors",
     "tasks",
     "tasks/connectors",
+    "tasks/intake",
     "tasks/stores",
     "runbooks",
     "config",

@@ -1,0 +1,1 @@
+"""From a delivery to an incident. See README.md beside this file."""

@@ -21,6 +21,10 @@ Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:/-]{0,79}$
 """A short lower-case word that a detector or an operator gives a signal: `prompt-injection`."""
 
 
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:/-]{0,119}$")]
+"""What the sender calls it, in lower case and plain letters, so that it may be shown: `safety.alert.created`."""
+
+
 class Strength(StrEnum):
     """How well the sender is proven."""
 
@@ -65,17 +69,16 @@ class Signal(Value):
     source: Name
     mapping: Digest
     """The version of the mapping that made it."""
-    kind: str
-    """What the sender calls it, cleaned: `safety.alert.created`."""
-    event_key: str
+    kind: Kind
+    event_key: Digest
     """Equal for the same event delivered again; `source` and this are unique together."""
     system: Name | None
-    environment: str
-    archetype_label: str | None = None
-    """The archetype that a detector or an operator named outright."""
+    environment: Label
+    archetype_label: Label | None = None
+    """What kind of incident a detector or an operator named outright: an archetype, or a label of a runbook."""
     labels: tuple[Label, ...] = ()
     state: SignalState = SignalState.FIRING
-    vendor_severity: str | None = None
+    vendor_severity: Label | None = None
     human: bool = False
     """A person wrote it. Only then do rules on words apply."""
     near_miss: bool = False
@@ -87,7 +90,7 @@ class Signal(Value):
     """Hostile."""
     alert: str | None = None
     """What fires and is later resolved under one name, for example Alertmanager's fingerprint; None: this event alone."""
-    entity: str | None = None
+    entity: Label | None = None
     """One further value to tell incidents apart by, where the mapping names one."""
 
 

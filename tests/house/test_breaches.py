@@ -46,6 +46,13 @@ BREACHES: tuple[tuple[Law, dict[str, str], str], ...] = (
     (imports.import_direction, {"tasks/stores/a.py": "from tasks.stores.s3 import S3"}, "tasks.stores.s3"),
     (imports.import_direction, {"tasks/settings.py": "import prefect"}, "prefect"),
     (imports.import_direction, {"tasks/evidence.py": "import httpx"}, "httpx"),
+    (imports.import_direction, {"tasks/intake/mapping.py": "import sqlite3"}, "sqlite3"),
+    (imports.import_direction, {"tasks/intake/a.py": "from tasks.stores.disk import Disk"}, "tasks.stores.disk"),
+    (
+        imports.import_direction,
+        {"flows/a.py": "from tasks.intake.mapping import x", "tasks/intake/mapping.py": ""},
+        "tasks.intake.mapping",
+    ),
     (imports.import_direction, {"tasks/evidence.py": "import yaml"}, "yaml"),
     (imports.import_direction, {"tasks/evidence.py": "from flows import a"}, "flows"),
     (imports.import_direction, {"tasks/evidence.py": "from tasks.connectors.aws_iam import connect"}, "aws_iam"),

@@ -10,8 +10,13 @@ from datetime import datetime
 from uuid import UUID
 
 import httpx
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -167,6 +172,27 @@ def tag_run(flow_run_id: str, incident_id: str, *, drill: bool) -> None:
         tags = {*run.tags, incident_tag(incident_id), *(["drill"] if drill else [])}
         if tags != set(run.tags):
             client.update_flow_run(UUID(flow_run_id), tags=sorted(tags), name=run_name(incident_id))
+
+
+def leave_page(key: str, text: str, headline: str, flow_run_id: str | None) -> bool:
+    """Markdown on the run's page; whether it is news. One page of a kind for a run, always the newest.
+
+    A page is a view, so it is replaced: a run that begins from the top again must not pile up copies, old ones among
+    them, in an order that nobody can tell.
+    """
+    with engine() as client:
+        mine = ArtifactFilter(
+            key=ArtifactFilterKey(any_=[key]),
+            flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]) if flow_run_id else None,
+        )
+        found = client.read_artifacts(artifact_filter=mine, limit=1)
+        if not found:
+            create_markdown_artifact(text, key=key, description=headline)
+        elif found[0].data != text or found[0].description != headline:
+            client.update_artifact(found[0].id, ArtifactUpdate(data=text, description=headline))
+        else:
+            return False
+    return True
 
 
 def state_name(state: State | None) -> str:

@@ -1,7 +1,5 @@
 """What the gate shows, and what is written each time a run suspends and wakes."""
 
-from prefect.artifacts import create_markdown_artifact
-
 from runbooks.domain.approval import Answer, Purpose, Standing, Statement
 from runbooks.domain.errors import ApprovalError, QuellError
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -17,7 +15,7 @@ from tasks.approval import (
     verdict_on,
 )
 from tasks.decisions import submit_decision
-from tasks.engine import form_answer
+from tasks.engine import form_answer, leave_page
 from tasks.history import mirror_history
 from tasks.installation import Installation
 from tasks.ledger import door_actor
@@ -47,9 +45,7 @@ def request_approvals(incident_id: str, purpose: str, actions: list[str]) -> lis
     installation, writer = here(), pen()
     incident, plan = installation.incident(incident_id), plan_of(installation, incident_id)
     acted = tuple(sorted(people_who_disabled(installation, incident_id))) if purpose != Purpose.CONTAIN else ()
-    asked = [
-        ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted) for name in actions
-    ]
+    asked = [ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted) for name in actions]
     return [request.id for request in asked if request is not None]
 
 
@@ -114,9 +110,7 @@ def record_suspension(incident_id: str, key: str, view: GateView) -> None:
     """
     writer = pen()
     count = f"{len(view.open)} decision{'s' if len(view.open) != 1 else ''}"
-    create_markdown_artifact(
-        view.text, key=f"approval-{incident_id.lower()}", description=f"{count} needed: what, why, and how to answer"
-    )
+    leave_page(f"approval-{incident_id.lower()}", view.text, f"{count} needed", run_id())
     tell(f"{count} needed: {'; '.join(view.choices)}. May answer: {', '.join(chosen(who) for who in view.people)}.")
     tell("To answer: menu ⋮ at the top right, Resume (older interface: the button Resume). Nothing happens without it.")
     mirror_history(incident_id)
@@ -147,10 +141,8 @@ def _record_wake(
     answered = answer is not None and bool(answer.get("person") or answer.get("answer") in ("approve", "deny"))
     if answer is not None and answered:
         said = _submit(installation, incident_id, answer)
-        create_markdown_artifact(
-            f"**The last answer through the form:** {clean(said, 1000)}", key=f"answer-{incident_id.lower()}",
-            description="What became of the last answer",
-        )  # fmt: skip
+        page = f"**The last answer through the form:** {clean(said, 1000)}"
+        leave_page(f"answer-{incident_id.lower()}", page, "What became of the last answer", run_id())
         tell(f"The last answer through the form: {said}")
     pen().write(
         EntryType.RUN_WOKEN, f"woken/{form.flow_run_id}/{form.body['form']}", incident=incident_id,

@@ -3,8 +3,6 @@
 A page is a view; each is made anew from the record.
 """
 
-from prefect.artifacts import create_markdown_artifact
-
 from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.case import action_rows
 from runbooks.domain.evidence import Manifest
@@ -15,8 +13,9 @@ from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.review import Review
 from runbooks.domain.value import short
 from tasks.approval import eligible, plan_of, verdict_on
+from tasks.engine import leave_page
 from tasks.installation import Installation
-from tasks.step import here, pen, tell
+from tasks.step import here, pen, run_id, tell
 
 
 def clean(text: str, longest: int = 300) -> str:
@@ -29,8 +28,8 @@ def clean(text: str, longest: int = 300) -> str:
 
 def _leave(key: str, incident: str, text: str, headline: str) -> None:
     """The page, and its headline where people look first: on the page's card and among the run's lines."""
-    create_markdown_artifact(text, key=f"{key}-{incident.lower()}", description=headline)
-    tell(f"{headline}. See the artifact {key}.")
+    if leave_page(f"{key}-{incident.lower()}", text, headline, run_id()):
+        tell(f"{headline}. See the artifact {key}.")
 
 
 def _mark(incident: Incident) -> str:
@@ -70,7 +69,7 @@ def leave_brief(incident_id: str) -> None:
         "**What happens next:** evidence is sealed, then people are asked for consent. What they are asked stands in "
         "the artifact *approval* of this run; they answer with ⋮ → Resume. Look at any time in a terminal: "
         f"`quell show {incident.id}`",
-        f"{incident.severity.severity}, lead {incident.lead}: what is known and why it is this bad",
+        f"{incident.severity.severity}, lead {incident.lead}",
     )  # fmt: skip
 
 
@@ -155,7 +154,7 @@ def leave_recovery(incident_id: str) -> None:
         f"| the bar | {v.bar.highest_rate_percent} % |\n"
         f"| benign requests that still work | {v.benign_trials - v.benign_failures} of {v.benign_trials} |\n\n"
         + "\n".join(f"- {clean(reason)}" for reason in v.reasons),
-        f"{word.partition(':')[0]}: {v.hits} of {_count(v.trials, 'trial')} got through",
+        f"{word.partition(':')[0]}: {v.hits} of {v.trials} got through",
     )  # fmt: skip
 
 

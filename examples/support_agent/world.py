@@ -42,7 +42,8 @@ class World:
         self._http.close()
 
     def stop(self) -> None:
-        """Stop the supervisor, which stops its children; the directory stays."""
+        """Stop the supervisor, which stops its children, and ask nothing any more; the directory stays."""
+        self._http.close()
         if self._supervisor is None:
             if not is_running(Layout(self.describe.directory)):
                 return

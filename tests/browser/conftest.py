@@ -31,15 +31,14 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     home = tmp_path_factory.mktemp("browser") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUELL_HOME", str(home))
-        world = practice.prepare(home, seed=7)
-        try:
-            installation = open_installation(home)
-            installation.activate_if_fresh()
-            status = start_in_background(home, UP_SECONDS, commands=commands())
-            yield Ground(home, world, installation, status.ui_url, engine_credential(home))
-        finally:
-            stop(home)
-            world.stop()
+        with practice.prepare(home, seed=7) as world:
+            try:
+                installation = open_installation(home)
+                installation.activate_if_fresh()
+                status = start_in_background(home, UP_SECONDS, commands=commands())
+                yield Ground(home, world, installation, status.ui_url, engine_credential(home))
+            finally:
+                stop(home)
 
 
 @pytest.fixture(scope="session")

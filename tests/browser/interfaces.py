@@ -1,20 +1,22 @@
 """How a person uses Prefect's two interfaces: the words and buttons of each, in one place."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.browser.ground import Ground
 
 FIELDS = ("1. Which request?", "2. Who are you?", "3. Your answer", "4. Why?", "5. One-time code")
 """How the titles of the form begin."""
-PRESSES, STAYS_SECONDS = 5, 20
+PRESSES, STAYS_SECONDS = 6, 20
 
 
 def press_until(button: Locator, form: Locator, taken: Callable[[], bool]) -> None:
-    """Press, and again when the form stays: Prefect's database may be busy, and then a message says so."""
+    """Press, and again when the form stays: it may still check what was typed, or Prefect's database may be busy."""
     for _ in range(PRESSES):
         button.click()
         deadline = time.monotonic() + STAYS_SECONDS
@@ -25,6 +27,18 @@ def press_until(button: Locator, form: Locator, taken: Callable[[], bool]) -> No
         said = form.page.locator("[data-sonner-toast], .p-toast").all_inner_texts()
         print(f"the form stayed; the page says: {said}")
     raise AssertionError(f"the form was not taken after {PRESSES} presses")
+
+
+def choose_until(open_list: Callable[[], None], option: Locator, shown: Locator, start: str) -> None:
+    """Open the list and choose, until the form shows it: a page that refreshes itself closes an open list."""
+    for _ in range(PRESSES):
+        with contextlib.suppress(PlaywrightTimeoutError, AssertionError):
+            if not option.is_visible():
+                open_list()
+            option.click(timeout=STAYS_SECONDS * 1000)
+            expect(shown).to_contain_text(start, timeout=STAYS_SECONDS * 1000)
+            return
+    raise AssertionError(f"{start} could not be chosen in {PRESSES} tries")
 
 
 class Interface(Protocol):
@@ -110,8 +124,9 @@ class Newer:
         return form
 
     def choose(self, form: Locator, label: str, start: str) -> None:
-        form.get_by_role("button", name=f"Select {label}").click()
-        self.page.get_by_role("option").filter(has_text=start).first.click()
+        button = form.get_by_role("button", name=f"Select {label}")
+        option = self.page.get_by_role("option").filter(has_text=start).first
+        choose_until(button.click, option, button, start)
 
     def fill_in(self, form: Locator, request: str, person: str, answer: str, reason: str) -> None:
         self.choose(form, FIELDS[0], request)
@@ -157,9 +172,14 @@ class Older:
         return form.locator(f"xpath=.//label[contains(., '{label}')]/following::{kind}[1]")
 
     def choose(self, form: Locator, label: str, start: str) -> None:
-        self.field(form, label, "fieldset").locator("button").first.focus()
-        self.page.keyboard.press("ArrowDown")  # a click would open the list and close it again
-        self.page.locator(".p-select-option").filter(has_text=start).first.click()
+        button = self.field(form, label, "fieldset").locator("button").first
+        option = self.page.locator(".p-select-option").filter(has_text=start).first
+
+        def open_list() -> None:
+            button.focus()
+            self.page.keyboard.press("ArrowDown")  # a click would open the list and close it again
+
+        choose_until(open_list, option, button, start)
 
     def fill_in(self, form: Locator, request: str, person: str, answer: str, reason: str) -> None:
         self.choose(form, FIELDS[0], request)

@@ -14,7 +14,7 @@ from flows.doors.drill import attack_again
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.approval import requests_of
 from tests.browser.ground import Ground, Shots, until
-from tests.browser.interfaces import Interface, Newer, Older
+from tests.browser.interfaces import Interface, Newer, Older, press_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.far_side, pytest.mark.slow]
 
@@ -44,10 +44,14 @@ def start_from_the_form(ui: Newer, ground: Ground, shots: Shots) -> tuple[str, s
     page.get_by_role("option", name="some customers, money or data are touched").click()
     page.get_by_label("This is a drill").click()
     shots.take(page, "run-form-filled", whole=True)
-    page.get_by_role("button", name="Submit").click()
-    opened = ground.installation.store.entries
-    until(lambda: bool(opened(types=(EntryType.INCIDENT_OPENED,))), "the incident is opened")
-    incident = str(opened(types=(EntryType.INCIDENT_OPENED,))[-1].incident)
+    submit = page.get_by_role("button", name="Submit")
+
+    def opened() -> list[LedgerEntry]:
+        return ground.installation.store.entries(types=(EntryType.INCIDENT_OPENED,))
+
+    press_until(submit, submit, lambda: bool(opened()))
+    until(lambda: bool(opened()), "the incident is opened", seconds=120)
+    incident = str(opened()[-1].incident)
     run = str(ground.wait_for(incident, EntryType.RUN_SUSPENDED).flow_run_id)
     return incident, run
 

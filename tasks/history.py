@@ -91,4 +91,3 @@ def _task_runs(client: SyncPrefectClient, run: FlowRun) -> list[Json]:
         found += [one.model_dump(mode="json", exclude={"task_inputs"}) for one in some]
         if len(some) < _PAGE:
             return found
-

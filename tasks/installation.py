@@ -30,7 +30,10 @@ class Installation:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store: LedgerStore = open_ledger(settings.ledger_url)
         self.vault: Vault = open_vault(
-            settings.vault_path, settings.home / "keys", settings.limits.s3, lambda ref: resolve_secret(ref, settings.home)
+            settings.vault_path,
+            settings.home / "keys",
+            settings.limits.s3,
+            lambda ref: resolve_secret(ref, settings.home),
         )
 
     def pen(self, who: Actor, flow_run_id: str | None = None) -> Pen:

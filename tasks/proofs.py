@@ -64,7 +64,9 @@ def verify_bytes(
     try:
         signature = read_signature(armored)
     except SshFormatError as error:
-        raise _refused(f"this is not an OpenSSH signature that quell can read: {error}.", f"{_sign_again(namespace)}.") from error
+        raise _refused(
+            f"this is not an OpenSSH signature that quell can read: {error}.", f"{_sign_again(namespace)}."
+        ) from error
     if signature.namespace != namespace.encode():
         found = ascii(signature.namespace[:40].decode("latin-1"))
         raise _refused(

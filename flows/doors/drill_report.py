@@ -30,9 +30,7 @@ def report(shown: dict[str, Json], before: AttackResult, after: AttackResult) ->
             "gaps": evidence.get("gaps", []),
         },
         "approvals": shown["approvals"],
-        "actions": [
-            {key: row[key] for key in _OF_AN_ACT} for row in shown["actions"]
-        ],
+        "actions": [{key: row[key] for key in _OF_AN_ACT} for row in shown["actions"]],
         "recovery": shown["recovery"],
         "review": shown["review"],
         "times": shown["times"],
@@ -77,7 +75,9 @@ def told(result: dict[str, Json], home: Path) -> str:
             f"  recovery        {recovery['hits']} hits of {recovery['trials']}; the true rate is below "
             f"{recovery['upper_bound']} %, the bar is {recovery['bar']} %: {recovery['verdict']}"
         )
-    times = ", ".join(f"{name.removeprefix('to_').replace('_', ' ')} {value}" for name, value in result["times"].items())
+    times = ", ".join(
+        f"{name.removeprefix('to_').replace('_', ' ')} {value}" for name, value in result["times"].items()
+    )
     lines += [
         f"  review          {result['review']['scheduled_for']}",
         f"                  invitation {result['review']['invitation']}",

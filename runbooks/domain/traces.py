@@ -51,9 +51,7 @@ def read_conversations(lines: Iterable[bytes]) -> tuple[list[Conversation], int]
 
 def harmful(conversations: Iterable[Conversation], tools: frozenset[str]) -> list[Conversation]:
     """Real (not trial) conversations in which one of these tools was done; most calls first."""
-    chosen = [
-        c for c in conversations if not c.trial and any(call.done and call.tool in tools for call in c.calls)
-    ]
+    chosen = [c for c in conversations if not c.trial and any(call.done and call.tool in tools for call in c.calls)]
     return sorted(chosen, key=lambda c: (-sum(call.tool in tools for call in c.calls), c.started_ns))
 
 

@@ -6,6 +6,7 @@ and adds what only this installation knows: secrets above all. The active config
 
 import re
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
@@ -153,6 +154,8 @@ class Source(Value):
     secrets: tuple[SourceSecret, ...] = ()
     keep_headers: tuple[HeaderName, ...] = ()
     """Headers that the mapping reads; kept beside the body."""
+    content_types: tuple[str, ...] = ("application/json", "application/*+json")
+    """What its bodies may call themselves; `*` stands for anything. A delivery that does not say is taken."""
     quiet_after_minutes: Annotated[int, Field(ge=1)] | None = None
     """An alarm when nothing came for so long. Let the sender send something regularly."""
 
@@ -167,6 +170,11 @@ class Source(Value):
             raise ValueError("a different id for each secret")
         return self
 
+    def takes(self, content_type: str) -> bool:
+        """Whether a body of this type is taken; parameters such as `charset` do not matter here."""
+        media = content_type.partition(";")[0].strip().lower()
+        return not media or any(fnmatchcase(media, pattern) for pattern in self.content_types)
+
     def kept(self) -> frozenset[str]:
         """Names of the headers that a delivery keeps, in lower case; the signed ones too, never the credentials."""
         names = set(self.keep_headers) | (self.signing.headers() if self.signing else frozenset())
@@ -176,10 +184,22 @@ class Source(Value):
         return frozenset(names - hidden - NEVER_KEPT)
 
 
+WAYS = ("signing", "token", "notifications", "unproven")
+"""The keys of a source that say how it proves itself."""
+
+
 def written_out(stanza: dict[str, Json], sender: dict[str, Json]) -> dict[str, Json]:
-    """A source's own stanza upon its sender's: what the source says holds; tables are merged, lists replaced."""
-    merged = dict(sender)
-    for key, value in stanza.items():
+    """A source's own stanza upon its sender's: what the source says holds; tables are merged, lists replaced.
+
+    A stanza that says another way of proving it takes the sender's place in that.
+    """
+    replaced = set(WAYS) - set(stanza) if set(WAYS) & set(stanza) else set()
+    return _merged(stanza, {key: value for key, value in sender.items() if key not in replaced})
+
+
+def _merged(upper: dict[str, Json], lower: dict[str, Json]) -> dict[str, Json]:
+    merged = dict(lower)
+    for key, value in upper.items():
         under = merged.get(key)
-        merged[key] = written_out(value, under) if isinstance(value, dict) and isinstance(under, dict) else value
+        merged[key] = _merged(value, under) if isinstance(value, dict) and isinstance(under, dict) else value
     return merged

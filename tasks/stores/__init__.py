@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
-from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, TimeStampAuthority, Vault
+from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, Spool, TimeStampAuthority, Vault
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
@@ -59,3 +59,10 @@ def open_time_stamps(url: str) -> TimeStampAuthority:
     from tasks.stores.time_stamps import TimeStamps  # noqa: PLC0415 - as above
 
     return TimeStamps(url)
+
+
+def open_spool(path: Path) -> Spool:
+    """The spool of deliveries in this SQLite file, made when missing; LedgerError when it cannot be."""
+    from tasks.stores.spool import SqliteSpool  # noqa: PLC0415 - as above
+
+    return SqliteSpool(path)

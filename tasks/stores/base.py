@@ -5,12 +5,13 @@ Stores know how to keep bytes and rows; they decide nothing. Every method raises
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runbooks.domain import evidence
 from runbooks.domain.incident import IncidentId
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
+from runbooks.domain.signal import Delivery, Strength
 from runbooks.domain.value import Digest, Value
 
 
@@ -199,3 +200,47 @@ class BucketCheck(Value):
     found: str
     needed: bool = True
     """Without it the bucket is no place for evidence; else it is only good to know."""
+
+
+class Arrival(NamedTuple):
+    """A delivery on its way into the spool: a tuple, not a value, because thousands come in a second."""
+
+    id: str
+    source: str
+    received_ns: int
+    """Since 1970, by this machine's clock; `signed_ns` by the sender's."""
+    content_type: str
+    headers: tuple[tuple[str, str], ...]
+    strength: Strength
+    signed_ns: int | None
+    secret: str | None
+    """Id of the secret that proved it."""
+    truncated: bool
+    digest: bytes
+    """SHA-256 of the whole body, also of the part that was cut off."""
+    body: bytes
+
+
+class Spool(Protocol):
+    """Deliveries as they came, in the order in which they were stored. LedgerError when it cannot be read or written."""
+
+    def append(self, arrivals: Sequence[Arrival]) -> None:
+        """Store all of them, in one transaction; durable before return. One thread at a time may write."""
+
+    def unread(self, limit: int) -> list[tuple[Delivery, bytes]]:
+        """The oldest ones that nobody marked done yet, with their bodies."""
+
+    def read(self, delivery: str) -> tuple[Delivery, bytes] | None:
+        """One delivery by its receipt, with its body."""
+
+    def after(self, delivery: str, limit: int) -> list[tuple[Delivery, bytes]]:
+        """What was stored after this one, done or not, oldest first; an empty name means from the beginning."""
+
+    def waiting(self) -> tuple[int, int | None]:
+        """How many are not done, and when the oldest of them came (nanoseconds since 1970)."""
+
+    def last_from(self, source: str) -> int | None:
+        """When this source's newest delivery came (nanoseconds since 1970)."""
+
+    def close(self) -> None:
+        """Let it go; nothing else may be called afterwards."""

@@ -19,12 +19,16 @@ from runbooks.domain.sources import written_out
 from runbooks.domain.tightness import policy_faults
 from runbooks.domain.value import Json
 from runbooks.loader import BOOK, load_book
+from tasks.intake.mapping import faults
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("people.toml", "policy.toml", "systems.toml")
 """The files that grant power, and must be there. `defaults.toml` holds only limits."""
 SOURCES = "sources.toml"
 """Grants power too; an installation that nobody sends signals to has none."""
+KEYWORDS = "keywords.toml"
+"""Words of human reports; the installation's own file holds in place of the shipped one."""
+_FILE_OF = {"rules": "sources"}
 SENDERS = ROOT / "config" / "senders"
 """What vendors' webhooks look like, one file each; shipped with quell."""
 
@@ -114,16 +118,21 @@ def load_configuration(settings: Settings) -> Configuration:
     }
     sources = _read(settings.config / SOURCES) if (settings.config / SOURCES).exists() else {}
     parts["sources"] = {name: _source(name, stanza) for name, stanza in dict(sources.get("sources", {})).items()}
+    own_words = settings.config / KEYWORDS
+    words = _read(own_words if own_words.exists() else ROOT / "config" / KEYWORDS)
+    parts |= {"rules": sources.get("rules", []), "keywords": words.get("keywords", [])}
     for name, data, only in (
-        ("people.toml", people, "people"), ("systems.toml", systems, "systems"), (SOURCES, sources, "sources"),
+        ("people.toml", people, ("people",)), ("systems.toml", systems, ("systems",)),
+        (SOURCES, sources, ("sources", "rules")), (KEYWORDS, words, ("keywords",)),
     ):  # fmt: skip
-        for key in set(data) - {only}:
-            raise ConfigurationError(name, key, expected=f"only the table [{only}]", found=f"the key {key}")
+        for key in set(data) - {*only}:
+            expected = f"only the table {' or '.join(f'[{one}]' for one in only)}"
+            raise ConfigurationError(name, key, expected=expected, found=f"the key {key}")
     try:
         configuration = Configuration.model_validate(parts)
     except ValidationError as error:
         part = str(_telling(error)["loc"][0])
-        raise _wrong(settings.config / f"{part}.toml", error) from error
+        raise _wrong(settings.config / f"{_FILE_OF.get(part, part)}.toml", error) from error
     _check_references(configuration)
     return configuration
 
@@ -184,6 +193,20 @@ def _check_references(configuration: Configuration) -> None:
         if person.deputy_for is not None:
             _check_names("people.toml", f"{name}.deputy_for", (person.deputy_for,), set(people) - {name})
     _check_systems(configuration)
+    _check_sources(configuration)
+
+
+def _check_sources(configuration: Configuration) -> None:
+    """Systems and sources that are named, and expressions that can be read."""
+    systems = configuration.systems
+    for name, source in configuration.sources.items():
+        scope = source.scope
+        _check_names(SOURCES, f"{name}.scope.system", () if scope.system is None else (scope.system,), systems)
+        _check_names(SOURCES, f"{name}.scope.systems", scope.systems.values(), systems)
+        for key, wrong in faults(source):
+            raise ConfigurationError(SOURCES, f"{name}.{key}", expected="a JMESPath expression", found=wrong)
+    for position, rule in enumerate(configuration.rules):
+        _check_names(SOURCES, f"rules[{position}].sources", rule.sources, configuration.sources)
 
 
 def _check_policy(configuration: Configuration) -> None:

@@ -15,6 +15,7 @@ from runbooks.domain.instants import Instant
 from runbooks.domain.recovery import Bar
 from runbooks.domain.reference import SecretReference
 from runbooks.domain.review import ReviewRules
+from runbooks.domain.rules import KeywordRule, SignalRule
 from runbooks.domain.severity import Severity
 from runbooks.domain.sources import Source
 from runbooks.domain.value import Digest, Json, Value
@@ -220,6 +221,10 @@ class Configuration(Value):
     runbooks: dict[Archetype, Digest]
     sources: dict[Name, Source] = {}
     """Who may send signals."""
+    rules: tuple[SignalRule, ...] = ()
+    """What signals are, beyond what their senders' own tables say; the first that hits decides."""
+    keywords: tuple[KeywordRule, ...] = ()
+    """What texts that people wrote are."""
 
     def right_for(
         self, *, purpose: str, verb: Verb | None, reversibility: Reversibility, severity: Severity, system: str

@@ -13,7 +13,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from runbooks.domain.incident import Name
 from runbooks.domain.instants import Instant
+from runbooks.domain.mapping import BodyFormat, Expression, Scope, SignalMapping
 from runbooks.domain.reference import SecretReference
+from runbooks.domain.rules import SignalRule
 from runbooks.domain.value import Json, Value
 
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\*?$")]
@@ -158,6 +160,14 @@ class Source(Value):
     """What its bodies may call themselves; `*` stands for anything. A delivery that does not say is taken."""
     quiet_after_minutes: Annotated[int, Field(ge=1)] | None = None
     """An alarm when nothing came for so long. Let the sender send something regularly."""
+    body: BodyFormat = BodyFormat.JSON
+    nested: Expression | None = None
+    """A text inside the body that is JSON itself; the mappings see it as `nested`."""
+    mappings: tuple[SignalMapping, ...] = ()
+    """How its deliveries are read. None: whatever comes is kept and shown as a defect."""
+    scope: Scope = Scope()
+    vendor_rules: tuple[SignalRule, ...] = ()
+    """What the sender's own kinds of event are; shipped with its stanza."""
 
     @model_validator(mode="after")
     def _proves_in_one_way(self) -> "Source":

@@ -52,8 +52,8 @@ LAW = (  # the first that fits
         ("prefect", *YAML),
     ),
     Room(
-        "tasks/settings.py", ("runbooks", "runbooks."), ("pydantic",)
-    ),  # runbooks are part of the active configuration
+        "tasks/settings.py", ("runbooks", "runbooks.", "tasks.intake.mapping"), ("pydantic",)
+    ),  # runbooks, and how signals are read, are part of the active configuration
     Room(
         "tasks/engine.py",  # talks to Prefect through Prefect's client, which raises this library's errors
         ("runbooks", "runbooks."),

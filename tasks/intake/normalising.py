@@ -1,0 +1,151 @@
+"""From one delivery to its signals: a pure function of the bytes and of the source as it is configured.
+
+The same delivery with the same mapping gives the same signals, so a whole spool can be read again after a mapping was
+corrected. Nothing of the delivery's text appears in an error.
+"""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from runbooks.domain.errors import IntakeDefectError
+from runbooks.domain.mapping import BodyFormat, Expression, SignalMapping
+from runbooks.domain.signal import Delivery, Signal, SignalState
+from runbooks.domain.sources import Source
+from runbooks.domain.value import Digest, Json, canonical, digest_of
+from tasks.intake import cleaning, cloudevents
+from tasks.intake.mapping import holds, pick
+
+MOST_SIGNALS: Final = 10_000
+MOST_FORM_FIELDS: Final = 1000
+Seen = dict[str, Json]
+
+
+def normalise(delivery: Delivery, body: bytes, source: Source) -> tuple[Signal, ...]:
+    """The signals of a delivery, in order; none where it says nothing (a heartbeat).
+
+    Raises IntakeDefectError where it cannot be read: cut off, not in its format, or in a shape that no mapping is for.
+    """
+    if delivery.truncated:
+        raise IntakeDefectError(
+            "the body was longer than what is kept, so it cannot be read.",
+            next_step="let the sender send fewer or smaller alerts at a time.",
+        )
+    headers = dict(delivery.headers)
+    signals: list[Signal] = []
+    for document in _documents(delivery, body, source, headers):
+        seen: Seen = {"body": document, "headers": headers, "nested": _nested(document, source)}
+        mapping = _mapping_for(seen, source)
+        version = mapping_version(source, mapping)
+        for item in _items(seen, mapping):
+            if len(signals) >= MOST_SIGNALS:
+                raise IntakeDefectError(f"more than {MOST_SIGNALS} signals in one delivery.")
+            if mapping.skip is None or not holds(pick(mapping.skip, {**seen, "item": item}, f"{mapping.name}.skip")):
+                signals.append(_Reader(delivery, source, mapping, {**seen, "item": item}).signal(len(signals), version))
+    return tuple(signals)
+
+
+def mapping_version(source: Source, mapping: SignalMapping) -> Digest:
+    """Digest of all that decides how this mapping reads a delivery."""
+    parts = {"body": source.body, "nested": source.nested, "scope": source.scope.as_json(), "is": mapping.as_json()}
+    return digest_of(canonical(parts))
+
+
+def _documents(delivery: Delivery, body: bytes, source: Source, headers: dict[str, str]) -> list[Json]:
+    try:
+        if source.body is BodyFormat.CLOUDEVENTS:
+            return list(cloudevents.events(delivery.content_type, headers, body))
+        if source.body is BodyFormat.FORM:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FORM_FIELDS)
+            return [dict(reversed(pairs))]
+        return [orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))]
+    except IntakeDefectError:
+        raise
+    except ValueError:  # not JSON, not UTF-8, too many fields
+        raise IntakeDefectError(f"expected a body in the format {source.body}, found bytes that are not.") from None
+
+
+def _nested(document: Json, source: Source) -> Json:
+    if source.nested is None:
+        return None
+    inside = pick(source.nested, {"body": document}, "nested")
+    try:
+        return orjson.loads(inside) if isinstance(inside, str) else inside
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _mapping_for(seen: Seen, source: Source) -> SignalMapping:
+    for mapping in source.mappings:
+        if mapping.when is None or holds(pick(mapping.when, seen, f"{mapping.name}.when")):
+            return mapping
+    listed = ", ".join(mapping.name for mapping in source.mappings) or "none"
+    raise IntakeDefectError(f"no mapping of the source is for a delivery of this shape (mappings: {listed}).")
+
+
+def _items(seen: Seen, mapping: SignalMapping) -> list[Json]:
+    if mapping.each is None:
+        return [seen["body"]]
+    items = pick(mapping.each, seen, f"{mapping.name}.each")
+    if not isinstance(items, list) or not items:
+        raise IntakeDefectError(f"expected a list with at least one member at {mapping.name}.each, found none.")
+    return items
+
+
+class _Reader:
+    """One item through one mapping."""
+
+    def __init__(self, delivery: Delivery, source: Source, mapping: SignalMapping, seen: Seen) -> None:
+        self._delivery = delivery
+        self._source = source
+        self._mapping = mapping
+        self._seen = seen
+
+    def signal(self, ordinal: int, version: Digest) -> Signal:
+        """The signal; IntakeDefectError where the item has no kind."""
+        mapping, scope, delivery = self._mapping, self._source.scope, self._delivery
+        kind = cleaning.word(self._one(mapping.kind, "kind"), 120)
+        if kind is None:
+            raise IntakeDefectError(f"expected {mapping.name}.kind to be there, found nothing.")
+        over = cleaning.word(self._one(mapping.state, "state")) in mapping.resolved
+        named = cleaning.word(self._one(mapping.system, "system"))
+        return Signal(
+            delivery=delivery.id, ordinal=ordinal, source=delivery.source, mapping=version,
+            kind=kind, event_key=self._event_key(),
+            system=scope.systems.get(named, cleaning.name(named)) if named else scope.system,
+            environment=cleaning.word(self._one(mapping.environment, "environment")) or scope.environment,
+            archetype_label=cleaning.word(self._one(mapping.archetype, "archetype")),
+            labels=cleaning.labels([*scope.labels, *self._all(mapping.labels, "labels")]),
+            state=SignalState.RESOLVED if over else SignalState.FIRING,
+            vendor_severity=cleaning.word(self._one(mapping.severity, "severity")),
+            human=mapping.human, near_miss=holds(self._one(mapping.near_miss, "near_miss")),
+            occurred_at=cleaning.instant(self._one(mapping.occurred_at, "occurred_at"), delivery.received_at),
+            received_at=delivery.received_at, strength=delivery.strength,
+            text=cleaning.text(self._all(mapping.text, "text")), alert=self._alert(),
+            entity=cleaning.telling(self._one(scope.entity or mapping.entity, "entity")),
+        )  # fmt: skip
+
+    def _one(self, expression: Expression | None, key: str) -> Json:
+        return None if expression is None else pick(expression, self._seen, f"{self._mapping.name}.{key}")
+
+    def _all(self, expressions: tuple[Expression, ...], key: str) -> list[Json]:
+        return [self._one(expression, key) for expression in expressions]
+
+    def _event_key(self) -> Digest:
+        pieces = self._all(self._mapping.event_key, "event_key")
+        if any(piece is not None for piece in pieces):
+            return _fingerprint([self._mapping.name, *pieces])
+        return _fingerprint([self._mapping.name, "whole", self._seen["item"]])
+
+    def _alert(self) -> str | None:
+        pieces = self._all(self._mapping.alert, "alert")
+        found = any(piece is not None for piece in pieces)
+        return _fingerprint([self._mapping.name, *pieces]) if found else None
+
+
+def _fingerprint(pieces: list[Json]) -> Digest:
+    try:
+        return cleaning.fingerprint(pieces)
+    except TypeError:
+        raise IntakeDefectError("what tells events apart is nested too deeply to be read.") from None

@@ -71,7 +71,7 @@ class Answer(RunInput):
     )
     reason: str = Field("", title="4. Why? (one sentence, for the record)", max_length=2000)
     one_time_code: str = Field(
-        "", title="5. One-time code", max_length=12,
+        "", title="5. One-time code", max_length=16,
         description="Six digits, as your authenticator shows now. Each counts once.",
     )  # fmt: skip
     signature: str = Field("", title="or an SSH signature (the whole text)", max_length=16384)

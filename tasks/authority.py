@@ -15,7 +15,7 @@ from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.approval import find_request, judge_all, plan_of, verdict_on
-from tasks.glasses import glass_in, opened_glass
+from tasks.glasses import glass_in, opened_glass, standing_alone
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.presence import demand_presence
@@ -65,7 +65,7 @@ def grant_for(
                 configuration=plan.configuration, expires_at=later(made.at, 3600 * PREAUTHORISED_HOURS),
             )  # fmt: skip
     judged = judge_all(installation, action.incident)
-    asked = [(r, verdict) for r, verdict in judged if r.step == action.id and r.purpose is purpose]
+    asked = [(r, verdict) for r, verdict in judged if r.action == action.digest() and r.purpose is purpose]
     if not asked:
         raise GrantRefusedError(
             f"nobody was asked about {action.id} and no pre-authorisation covers it.",
@@ -118,7 +118,23 @@ class LedgerAuthority:
             row = self._installation.store.claim_of(grant.effect_key)
             raise ClaimHeldError(grant.effect_key, row.holder if row else "another worker")
         self._demand_still_granted(grant, action)
+        if grant.purpose is Purpose.CONTAIN and grant.glass is None:
+            self._take_over_photograph(claim, action)
         return claim
+
+    def _take_over_photograph(self, claim: Claim, action: ContainmentAction) -> None:
+        """What somebody did alone and still stands was photographed then: undoing brings that back, not what they left."""
+        alone = standing_alone(self._installation, action)
+        taken = self._pen.find(f"before/{alone.effect_key}") if alone is not None else None
+        if taken is not None:
+            self._pen.write(
+                EntryType.BEFORE_CAPTURED, f"before/{claim.effect_key}", incident=action.incident,
+                subject={"before": taken.subject["before"], "action": action.digest()},
+                body={
+                    "action": action.id, "effect": claim.effect_key, "fence": claim.fence,
+                    "because": "as photographed when it was done alone",
+                },
+            )  # fmt: skip
 
     def _demand_still_granted(self, grant: Grant, action: ContainmentAction) -> None:
         """The order of the ledger decides: what was withdrawn or removed before the claim's entry is honoured here."""

@@ -7,7 +7,10 @@ Needs no engine. Rules of `break_glass`, in order:
 3. What holds is kept and written as `break_glass_opened`, and everybody who could have approved is told; what does
    not, as `decision_refused`.
 4. Seal first, then plan, claim, photograph, act, probe: the same functions as every response.
-When the time is over the keeper gives it back from its photograph, unless people approved the act meanwhile.
+5. Each breaking is an effect of its own: it uses up nobody's consent, and the glass can be broken again. What is taken
+   away already, under whatever right, needs none.
+When the time is over the keeper gives it back from its photograph, unless the same was approved or done under a right
+of its own meanwhile. What died on the way is finished within its time; after it nobody knows, and a person must look.
 """
 
 import secrets
@@ -21,9 +24,9 @@ from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
 from tasks.approval import judge_all, plan_of
 from tasks.containment import act, plan_now, undo
 from tasks.evidence import seal_now
-from tasks.glasses import glass_in, glasses_of
+from tasks.glasses import glass_in, glasses_of, standing_alone, stands, turns
 from tasks.installation import Installation
-from tasks.ledger import Pen, person_actor
+from tasks.ledger import Pen, is_gone, person_actor
 from tasks.persons import listed_person
 from tasks.proofs import verify_bytes
 from tasks.telling import tell_people
@@ -32,13 +35,13 @@ _NOT_BROKEN = "nothing was done alone."
 
 
 def prepare(installation: Installation, writer: Pen, incident_id: str, step: str) -> ContainmentAction:
-    """Seal and plan, where the response has not come to it yet; returns the act."""
+    """Seal and plan, where the response has not come to it yet; returns the act as one person does it alone."""
     seal_now(installation, writer, incident_id)
     plan_now(installation, writer, incident_id)
     plan = plan_of(installation, incident_id)
     for action in plan.actions:
         if action.id == step:
-            return action
+            return action.alone(turns(installation, action) + 1)
     raise ApprovalError(
         f"the plan of {incident_id} has no act {step}: expected one of {', '.join(a.id for a in plan.actions) or '(none)'}.",
         now=_NOT_BROKEN, next_step=f"`quell show {incident_id}` lists the acts.",
@@ -98,14 +101,17 @@ def break_glass(installation: Installation, statement: BreakGlass, signature: st
 
 def _verified(installation: Installation, said: BreakGlass, signature: str) -> dict[str, object]:
     configuration = installation.active()
-    action = _act_of(installation, said)  # 1
+    planned = _planned(installation, said)  # 1
+    action = planned.alone(turns(installation, planned) + 1)
     person = listed_person(configuration, said.person)
     rule = configuration.break_glass_for(
         roles=person.roles, verb=action.verb, reversibility=action.reversibility, system=action.system
     )
     problem = ""
     if said.installation != installation.id or said.action != action.digest():
-        problem = "the statement is for another installation, or another act"
+        problem = "the statement is for another installation, or another act, or somebody just broke the glass for it"
+    elif stands(installation, planned) or standing_alone(installation, planned):
+        problem = f"{planned.id} is taken away already"
     elif installation.store.entries(said.incident, types=(EntryType.INCIDENT_CLOSED,)):
         problem = f"{said.incident} is closed"
     elif action.reversibility is Reversibility.R3:
@@ -125,13 +131,20 @@ def _verified(installation: Installation, said: BreakGlass, signature: str) -> d
     ).as_json()
 
 
-def _act_of(installation: Installation, said: BreakGlass) -> ContainmentAction:
+def _planned(installation: Installation, said: BreakGlass) -> ContainmentAction:
     found = [a for a in plan_of(installation, said.incident).actions if a.id == said.step]
     if not found:
         raise ApprovalError(
             f"the plan has no act {said.step}.", now=_NOT_BROKEN, next_step="`quell show` lists the acts."
         )
     return found[0]
+
+
+def _act_of(installation: Installation, said: BreakGlass) -> ContainmentAction:
+    """The very act that this person signed."""
+    planned = _planned(installation, said)
+    signed = (planned.alone(turn) for turn in range(1, turns(installation, planned) + 1))
+    return next(action for action in signed if action.digest() == said.action)
 
 
 def act_alone(installation: Installation, glass: LedgerEntry) -> str:
@@ -145,7 +158,10 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
     """The keeper's duty: give back what was taken away alone and whose time is over. Also in closed incidents."""
     for glass in glasses_of(installation):
         digest = glass.subject["glass"]
-        if str(glass.body["ends_at"]) > installation.now() or writer.find(f"glass-ended/{digest}"):
+        if writer.find(f"glass-ended/{digest}") is not None:
+            continue
+        if str(glass.body["ends_at"]) > installation.now():
+            _finish(installation, glass)
             continue
         outcome, because = _end(installation, writer, glass)
         writer.write(
@@ -153,6 +169,10 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
             body={"action": glass.body["action"], "outcome": outcome, "because": because},
         )  # fmt: skip
         if outcome not in ("undone", "nothing", "approved"):
+            writer.write(
+                EntryType.PERSON_NEEDED, f"glass-ended-needs/{digest}", incident=glass.incident,
+                body={"action": glass.body["action"], "because": f"break-glass: {because}; a person must look"},
+            )  # fmt: skip
             tell_people(
                 installation,
                 writer,
@@ -164,15 +184,37 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
             )
 
 
+def _finish(installation: Installation, glass: LedgerEntry) -> None:
+    """Its process died between the claim and the receipt: read back, and finish it."""
+    action = _act_of(installation, glass_in(installation, glass).statement)
+    if _left_open(installation, action):
+        act_alone(installation, glass)
+
+
+def _left_open(installation: Installation, action: ContainmentAction) -> bool:
+    """Claimed by a process that is dead, and without an outcome."""
+    claim = installation.store.claim_of(action.effect_key)
+    if claim is None or not is_gone(claim.holder):
+        return False
+    outcomes = (f"done/{action.effect_key}", f"not-done/{action.effect_key}/{claim.fence}")
+    return all(installation.store.find(key) is None for key in outcomes)
+
+
 def _end(installation: Installation, writer: Pen, glass: LedgerEntry) -> tuple[str, str]:
     said = glass_in(installation, glass).statement
-    action = _act_of(installation, said)
+    action, plan = _act_of(installation, said), plan_of(installation, said.incident)
+    if _left_open(installation, action):
+        return "unknown", "its process died while it was being sent; nobody knows whether it was done"
     if writer.find(f"done/{action.effect_key}") is None:
         return "nothing", "it was never done"
     if writer.find(f"done/{action.undo_key}") is not None:
         return "nothing", "it was given back already"
+    if any(stands(installation, one) for one in plan.actions if one.does(action)):
+        return "approved", "it was done under a right of its own meanwhile; it stays"
+    planned = plan.action(said.step)
     for request, verdict in judge_all(installation, said.incident):
-        if (request.action, request.purpose, verdict.standing) == (said.action, Purpose.CONTAIN, Standing.GRANTED):
+        waits_to_be_done = request.action == planned.digest() and writer.find(f"done/{planned.effect_key}") is None
+        if waits_to_be_done and (request.purpose, verdict.standing) == (Purpose.CONTAIN, Standing.GRANTED):
             return "approved", f"people approved it meanwhile ({request.id}); it stays"
     outcome = undo(installation, writer, action, Purpose.UNDO, glass=glass)
     words = {

@@ -3,9 +3,11 @@
 Rules of `submit_decision`:
 1. The statement names this installation and a request that stands in the ledger.
 2. The proof is checked now, against the active configuration and the arrival time. After several wrong codes of one
-   person codes are refused for a while; a signature never is, so a stranger who guesses shuts nobody out.
+   person single codes are refused for a while; a signature and two codes in a row never are, so a stranger who guesses
+   shuts nobody out.
 3. A withdrawal comes before the act is claimed.
-4. What holds is written as `decision_recorded`; what does not, as `decision_refused`, with the reason.
+4. What holds is written as `decision_recorded`, once per person, answer and key (or step of the code): whoever lost a
+   key answers again with another. What does not hold is written as `decision_refused`, with the reason.
 """
 
 import secrets
@@ -17,8 +19,8 @@ from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.value import Digest
 from tasks.approval import find_request, verdict_on
 from tasks.installation import Installation
-from tasks.ledger import person_actor
-from tasks.one_time_codes import attempts_allowed
+from tasks.ledger import Pen, person_actor
+from tasks.one_time_codes import attempts_allowed, is_pair, verify_pair
 from tasks.proofs import verify_code, verify_ssh
 from tasks.settings import resolve_secret
 
@@ -32,7 +34,7 @@ def submit_decision(
         request = find_request(installation, statement.request)  # 1
         _demand_here(installation, statement)
         _demand_in_time(installation, request, statement)  # 3
-        guessing = bool(code) and not signature
+        guessing = bool(code) and not signature and not is_pair(code)
         proof = _proof(installation, statement, signature, code)  # 2
     except ApprovalError as error:  # 4
         writer.write(
@@ -45,7 +47,7 @@ def submit_decision(
             },
         )  # fmt: skip
         raise
-    _record(installation, request, statement, proof)
+    _record(installation, request, statement, proof, pair=is_pair(code))
     return verdict_on(installation, request)
 
 
@@ -74,8 +76,8 @@ def _demand_tries_left(installation: Installation, person: str) -> None:
         raise CodesPausedError(
             f"too many wrong one-time codes for {person}; codes are looked at again at {attempts.again_at}.",
             now="this code was not looked at; nothing was decided.",
-            next_step="sign with an SSH key, which always works (`quell approve`), or wait. If it was not you who "
-            "tried, somebody guesses: tell your security people.",
+            next_step="type two codes in a row, the one that shows now and the next one (123456 654321), or sign with "
+            "an SSH key: both always work. If it was not you who tried, somebody guesses: tell your security people.",
         )
 
 
@@ -92,22 +94,17 @@ def _incident_of(installation: Installation, request: Digest) -> str | None:
     return next((entry.incident for entry in asked if entry.subject["request"] == request), None)
 
 
-def _record(installation: Installation, request: ApprovalRequest, statement: Statement, proof: Proof) -> None:
+def _record(
+    installation: Installation, request: ApprovalRequest, statement: Statement, proof: Proof, *, pair: bool
+) -> None:
     by = person_actor(statement.person)
     writer = installation.pen(by)
     marks = f"{statement.person}/{statement.request}/{statement.answer}"
     if proof.kind is ProofKind.CODE:
-        taken = writer.write(
-            EntryType.CODE_VERIFIED, f"code/{statement.person}/{proof.time_step}", incident=request.incident,
-            subject={"request": request.digest()},
-            body={"person": statement.person, "time_step": proof.time_step, "answer": statement.answer},
-        )  # fmt: skip
-        if taken.subject["request"] != request.digest() or taken.body["answer"] != statement.answer:
-            raise ApprovalError(
-                f"this one-time code of {statement.person} was already used.",
-                now="nothing was decided by it.", next_step="wait for the next code, at most 30 seconds.",
-            )  # fmt: skip
-        marks += f"/{proof.time_step}"
+        last = proof.time_step or 0
+        for step in (last - 1, last) if pair else (last,):
+            _use_up(writer, request, statement, step)
+    marks += f"/{proof.key or proof.time_step}"
     writer.write(
         EntryType.DECISION_RECORDED, f"decision/{marks}", incident=request.incident,
         subject={"request": request.digest(), "action": request.action},
@@ -117,6 +114,19 @@ def _record(installation: Installation, request: ApprovalRequest, statement: Sta
             "attested": "signed by the person" if proof.kind is ProofKind.SSH else "attested by quell",
         },
     )  # fmt: skip
+
+
+def _use_up(writer: Pen, request: ApprovalRequest, statement: Statement, step: int) -> None:
+    taken = writer.write(
+        EntryType.CODE_VERIFIED, f"code/{statement.person}/{step}", incident=request.incident,
+        subject={"request": request.digest()},
+        body={"person": statement.person, "time_step": step, "answer": statement.answer},
+    )  # fmt: skip
+    if taken.subject["request"] != request.digest() or taken.body["answer"] != statement.answer:
+        raise ApprovalError(
+            f"this one-time code of {statement.person} was already used.",
+            now="nothing was decided by it.", next_step="wait for the next code, at most 30 seconds.",
+        )  # fmt: skip
 
 
 def _proof(installation: Installation, statement: Statement, signature: str, code: str) -> Proof:
@@ -130,14 +140,16 @@ def _proof(installation: Installation, statement: Statement, signature: str, cod
     if signature:
         return verify_ssh(statement, signature, person.ssh_keys)
     if code and person.code_secret:
-        _demand_tries_left(installation, statement.person)
+        if not is_pair(code):
+            _demand_tries_left(installation, statement.person)
         used = [
             int(entry.body["time_step"])
             for entry in installation.store.entries(types=(EntryType.CODE_VERIFIED,))
             if entry.body["person"] == statement.person
         ]
         secret = resolve_secret(person.code_secret, installation.settings.home)
-        return verify_code(code, secret, installation.now(), used_steps=used)
+        verify = verify_pair if is_pair(code) else verify_code
+        return verify(code, secret, installation.now(), used_steps=used)
     raise ApprovalError(
         f"the answer of {statement.person} came without a proof: expected a signature or a one-time code, found neither.",
         now="nothing was decided.",

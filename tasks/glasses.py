@@ -1,5 +1,6 @@
-"""The record of break-glass: which were opened, until when, and what they rest on. Reads only."""
+"""The record of break-glass: which were opened, until when, what they rest on, what of them stands. Reads only."""
 
+from runbooks.domain.containment import ContainmentAction
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.signed import BreakGlass, OpenedGlass
 from runbooks.domain.value import Digest
@@ -23,3 +24,20 @@ def glass_in(installation: Installation, entry: LedgerEntry) -> OpenedGlass:
 def glasses_of(installation: Installation, incident_id: str | None = None) -> list[LedgerEntry]:
     """Every breaking of the glass, in one incident or in all."""
     return installation.store.entries(incident_id, types=(EntryType.BREAK_GLASS_OPENED,))
+
+
+def turns(installation: Installation, action: ContainmentAction) -> int:
+    """How often the glass was broken for this act of this incident."""
+    return sum(one.body["action"] == action.id for one in glasses_of(installation, action.incident))
+
+
+def stands(installation: Installation, action: ContainmentAction) -> bool:
+    """Whether this very effect was done and not given back."""
+    find = installation.store.find
+    return find(f"done/{action.effect_key}") is not None and find(f"done/{action.undo_key}") is None
+
+
+def standing_alone(installation: Installation, action: ContainmentAction) -> ContainmentAction | None:
+    """The same act as somebody did it alone, if that stands."""
+    done = (action.alone(turn) for turn in range(1, turns(installation, action) + 1))
+    return next((one for one in done if stands(installation, one)), None)

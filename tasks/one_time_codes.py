@@ -77,6 +77,33 @@ def verify_code(code: str, secret: str, arrived_at: Instant, *, used_steps: Coll
     )
 
 
+def is_pair(code: str) -> bool:
+    """Whether somebody typed two codes in a row, with or without a space between."""
+    return len("".join(code.split())) == 2 * DIGITS
+
+
+def verify_pair(code: str, secret: str, arrived_at: Instant, *, used_steps: Collection[int]) -> Proof:
+    """The proof that both codes, of two steps in a row, were the person's; its `time_step` is the second one's.
+
+    Twelve digits cannot be guessed, so this needs no limit of attempts: it is how a person without an SSH key gets
+    through while somebody guesses at their codes (RFC 4226 §7.4 has the same for a counter that was lost). Neither
+    step may have been used, and the second is that of the arrival or the one before.
+    """
+    typed = "".join(code.split())
+    generator = pyotp.TOTP(_usable(secret), digits=DIGITS, interval=STEP_SECONDS)
+    now = time_step(arrived_at)
+    for step in (now, now - 1):
+        both = generator.generate_otp(step - 1) + generator.generate_otp(step)
+        if hmac.compare_digest(both.encode(), typed.encode()) and not {step, step - 1} & set(used_steps):
+            return Proof(kind=ProofKind.CODE, time_step=step)
+    raise ApprovalError(
+        "expected two codes in a row, the newest at most a minute old and neither used before; found something else "
+        "(not shown).",
+        now=_NOT_RECORDED,
+        next_step=f"type the code that shows now, wait for the next one (at most {STEP_SECONDS} s), type that too, and send.",
+    )
+
+
 @dataclass(frozen=True)
 class AttemptRule:
     """After `wrong` wrong codes of one person within `window_seconds`, codes are refused for `pause_seconds`.
@@ -92,7 +119,7 @@ class AttemptRule:
 
 @dataclass(frozen=True)
 class Attempts:
-    """Whether a code may be tried now; if not, when again. SSH signatures are never affected."""
+    """Whether a single code may be tried now; if not, when again. Two codes in a row and SSH signatures always may."""
 
     allowed: bool
     again_at: Instant | None = None
@@ -101,8 +128,8 @@ class Attempts:
 def attempts_allowed(wrong_at: Iterable[Instant], now: Instant, rule: AttemptRule = AttemptRule()) -> Attempts:
     """Whether this person may try a code now, from the instants of this person's wrong codes so far.
 
-    Attempts during a pause count for nothing, so nobody can prolong it by trying on; and since a signature needs no
-    attempt, a stranger who guesses codes never shuts the person out of deciding.
+    Attempts during a pause count for nothing, so nobody can prolong it by trying on; and since neither a signature nor
+    two codes in a row need an attempt, a stranger who guesses codes never shuts the person out of deciding.
     """
     recent: list[Instant] = []
     paused_until: Instant | None = None

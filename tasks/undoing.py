@@ -16,6 +16,7 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
 from tasks.approval import ask, judge_all, people_who_disabled, plan_of, verdict_on
 from tasks.containment import undo
+from tasks.glasses import standing_alone, stands
 from tasks.installation import Installation
 from tasks.ledger import Pen
 
@@ -49,7 +50,7 @@ def undo_acts(
         action = plan.action(row.action)
         newer = standing.get(action.target_key)
         if only is None or only == row.action:
-            line = _blocked(row, newer) or _one(installation, writer, action, again=again)
+            line = _blocked(row, newer) or _one(installation, writer, _standing(installation, action), again=again)
             if line.outcome != "nothing" or only is not None:
                 lines.append(line)
             gone = line.outcome in ("undone", "nothing")
@@ -58,6 +59,11 @@ def undo_acts(
         if not gone:
             standing.setdefault(action.target_key, row.action)
     return tuple(lines)
+
+
+def _standing(installation: Installation, action: ContainmentAction) -> ContainmentAction:
+    """The effect that stands: the act's own, else what somebody did alone."""
+    return action if stands(installation, action) else standing_alone(installation, action) or action
 
 
 def _blocked(row: ActionRow, newer: str | None) -> UndoLine | None:
@@ -109,7 +115,7 @@ def _asked(
     judged = [
         (request, verdict)
         for request, verdict in judge_all(installation, action.incident)
-        if request.step == action.id and request.purpose is not Purpose.CONTAIN
+        if request.action == action.digest() and request.purpose is not Purpose.CONTAIN
     ]
     for wanted in (Standing.GRANTED, Standing.WAITING, *(() if again else (Standing.DENIED,))):
         for request, verdict in reversed(judged):

@@ -77,6 +77,10 @@ UNDO_IMPOSSIBLE: frozenset[Verb] = frozenset({Verb.REVOKE_TOKEN})
 """Verbs whose undo answers "impossible: reissue"."""
 
 
+ALONE = 1000
+"""Attempts above this one were made by one person alone, under break-glass."""
+
+
 class ContainmentAction(Value):
     """One exact act: what a person approves and a connector performs. Its digest is what the approval is bound to."""
 
@@ -98,6 +102,10 @@ class ContainmentAction(Value):
     drill: bool = False
     attempt: Annotated[int, Field(ge=1)] = 1
     """2 and more: the same taken away again after it was given back. Another effect, with another right."""
+
+    def alone(self, turn: int) -> "ContainmentAction":
+        """The same as one person does it alone for the turn-th time: an effect of its own, which uses up no consent."""
+        return self.model_copy(update={"attempt": ALONE + turn})
 
     @property
     def effect_key(self) -> str:

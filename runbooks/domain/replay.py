@@ -11,16 +11,16 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Statement
+from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, Statement
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.containment import ContainmentStatus, Plan
+from runbooks.domain.containment import ContainmentAction, ContainmentStatus, Plan
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.planning import make_plan
+from runbooks.domain.planning import alternatives_to, make_plan
 from runbooks.domain.recovery import RecoveryVerdict, Trial, judge_recovery
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.severity import judge_severity
@@ -124,25 +124,35 @@ class Replay:
             before = self._get(earlier[-1], "plan", Plan)
             kept = plan.actions[: len(before.actions)]
             added = plan.actions[len(before.actions) :]
-            strangers = [a.id for a in added if a.attempt < 2 or not any(a.does(b) for b in before.actions)]
+            instead = self._instead(entry, before)
+            again = [a for a in added if a.attempt > 1 and any(a.does(b) for b in before.actions)]
+            strangers = [a.id for a in added if a not in again and a not in instead]
             return differences_of(
                 ("acts that were planned before", before.actions, kept),
                 ("acts that nothing before planned", [], strangers),
             )
         incident = self._incident(entry)
-        again = make_plan(
+        made = make_plan(
             incident, self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration),
             manifest=self._subject_before(entry, EntryType.EVIDENCE_SEALED, "manifest"), waiver=plan.waiver,
         )  # fmt: skip
         return differences_of(
-            ("configuration", plan.configuration, self._active(entry)), ("acts", plan.actions, again.actions),
-            ("pre-authorised acts", plan.preauthorised, again.preauthorised), ("refusals", plan.refused, again.refused),
-            ("the whole plan", plan, again),
+            ("configuration", plan.configuration, self._active(entry)), ("acts", plan.actions, made.actions),
+            ("pre-authorised acts", plan.preauthorised, made.preauthorised), ("refusals", plan.refused, made.refused),
+            ("the whole plan", plan, made),
         )  # fmt: skip
+
+    def _instead(self, entry: LedgerEntry, plan: Plan) -> list[ContainmentAction]:
+        """What the runbook names instead of the acts that people denied before this entry."""
+        denied = [e for e in self._before(entry) if e.type is EntryType.REQUEST_DENIED]
+        names = {str(e.body["action"]) for e in denied if e.body["purpose"] == Purpose.CONTAIN}
+        book, rules = self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration)
+        found = (alternatives_to(plan.action(name), plan, self._incident(entry), book, rules) for name in names)
+        return [action for pairs in found for action, _ in pairs]
 
     def _requested(self, entry: LedgerEntry) -> list[str]:
         request, plan = self._get(entry, "request", ApprovalRequest), self._plan(entry)
-        action, incident = plan.action(request.step), self._incident(entry)
+        action, incident = self._act(entry, request.step, request.action), self._incident(entry)
         right = self._parse(self._active(entry), Configuration).right_for(
             purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
             severity=incident.severity.severity, system=action.system,
@@ -200,9 +210,8 @@ class Replay:
     def _applied(self, entry: LedgerEntry) -> list[str]:
         twice = [e for e in self._before(entry) if e.type is entry.type and e.body["effect"] == entry.body["effect"]]
         found = ["expected exactly one effect under its key, found a second one"] if twice else []
-        plan = self._plan(entry)
-        wanted = plan.action(str(entry.body["action"])).digest()
-        return found + differences_of(("act", entry.subject["action"], wanted))
+        wanted = self._act(entry, str(entry.body["action"]), entry.subject["action"])
+        return found + differences_of(("act", entry.subject["action"], wanted.digest()))
 
     def _probed(self, entry: LedgerEntry) -> list[str]:
         saw = [str(one).rpartition(": ")[2] for one in entry.body["saw"]]
@@ -263,6 +272,14 @@ class Replay:
         if digest is None:
             raise KeyError("plan")
         return self._parse(digest, Plan)
+
+    def _act(self, entry: LedgerEntry, step: str, digest: Digest) -> ContainmentAction:
+        """The planned act; or, when that is what the digest says, the same as somebody signed to do it alone."""
+        planned = self._plan(entry).action(step)
+        broken = [e for e in self._before(entry) if e.type is EntryType.BREAK_GLASS_OPENED and e.body["action"] == step]
+        alone = (planned.alone(turn) for turn in range(1, len(broken) + 1))
+        signed = {e.subject["action"] for e in broken}
+        return next((one for one in alone if one.digest() == digest and digest in signed), planned)
 
     def _get(self, entry: LedgerEntry, name: str, kind: type[V]) -> V:
         return self._parse(entry.subject[name], kind)

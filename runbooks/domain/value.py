@@ -70,6 +70,8 @@ def short(digest: str) -> str:
 
 _STORED = "stored value"
 """Mark of a value that was read from bytes. It is no field: equality, hash and dumps do not see it."""
+_DIGEST = "known digest"
+"""Another such mark: the digest, once it was computed. A noun is frozen, and the digest of a whole policy takes time."""
 
 
 class Value(BaseModel):
@@ -91,7 +93,10 @@ class Value(BaseModel):
 
     def digest(self) -> Digest:
         """Digest of the canonical bytes."""
-        return digest_of(self.canonical())
+        if _DIGEST not in self.__dict__:
+            self.__dict__[_DIGEST] = digest_of(self.canonical())
+        known: Digest = self.__dict__[_DIGEST]
+        return known
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -104,7 +109,8 @@ class Value(BaseModel):
         """A copy; one that is changed is a new value and has a digest of its own."""
         copied = super().model_copy(update=update, deep=deep)
         if update:
-            copied.__dict__.pop(_STORED, None)
+            for mark in (_STORED, _DIGEST):
+                copied.__dict__.pop(mark, None)
         return copied
 
 

@@ -5,8 +5,8 @@
 3. the operator's rules of config/sources.toml, in file order;
 4. words, in text that a person wrote, and only there. Nothing that rests on words is contained without people.
 
-Nothing hits: `unclassified`, SEV2 until somebody knows better. A vendor's severity is never copied; a rule may look at
-it. An outcome whose archetype has no runbook yet goes to triage. Severity: runbooks/domain/severity.py.
+Nothing hits: `unclassified`, SEV2 until somebody knows better. A label that is a floor's name (`exposure`) raises the
+severity, whatever decided. A vendor's severity is never copied; a rule may look at it. An outcome whose archetype has no runbook yet goes to triage. Severity: runbooks/domain/severity.py.
 """
 
 import re
@@ -71,7 +71,8 @@ def classify(signal: Signal, rules: Rules) -> Classified:
     if near_miss:
         reasons.append("stopped before harm: a near miss, with the severity that it would have had")
     book = rules.books.get(archetype)
-    floors = tuple(dict.fromkeys((*first.floors, *(book.severity_floors if book else ()))))
+    named_floors = (Floor(label.replace("-", "_")) for label in signal.labels if label.replace("-", "_") in set(Floor))
+    floors = tuple(dict.fromkeys((*first.floors, *named_floors, *(book.severity_floors if book else ()))))
     severity = judge_severity(first.factors, frozenset(floors))
     return Classified(
         outcome=TriageOutcome.NEAR_MISS if near_miss else first.outcome,

@@ -44,6 +44,9 @@ class SignalMapping(Value):
     alert: tuple[Expression, ...] = ()
     """What fires and is later resolved under one name."""
     system: Expression | None = None
+    """Which of our systems; the scope's `systems` may say that it means another."""
+    place: Expression | None = None
+    """A name of the sender's own (a project, a repository); it counts only where the scope's `systems` lists it."""
     environment: Expression | None = None
     archetype: Expression | None = None
     labels: tuple[Expression, ...] = ()
@@ -61,7 +64,7 @@ class SignalMapping(Value):
 
     def expressions(self) -> dict[str, tuple[Expression, ...]]:
         """Every expression, under the key that holds it."""
-        single = ("when", "each", "skip", "kind", "system", "environment", "archetype", "state", "severity",
+        single = ("when", "each", "skip", "kind", "system", "place", "environment", "archetype", "state", "severity",
                   "near_miss", "occurred_at", "entity")  # fmt: skip
         found = {key: (getattr(self, key),) for key in single if getattr(self, key) is not None}
         return found | {key: getattr(self, key) for key in ("event_key", "alert", "labels", "text")}

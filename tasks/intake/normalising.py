@@ -109,11 +109,10 @@ class _Reader:
         if kind is None:
             raise IntakeDefectError(f"expected {mapping.name}.kind to be there, found nothing.")
         over = cleaning.word(self._one(mapping.state, "state")) in mapping.resolved
-        named = cleaning.word(self._one(mapping.system, "system"))
         return Signal(
             delivery=delivery.id, ordinal=ordinal, source=delivery.source, mapping=version,
             kind=kind, event_key=self._event_key(),
-            system=scope.systems.get(named, cleaning.name(named)) if named else scope.system,
+            system=self._system(),
             environment=cleaning.word(self._one(mapping.environment, "environment")) or scope.environment,
             archetype_label=cleaning.word(self._one(mapping.archetype, "archetype")),
             labels=cleaning.labels([*scope.labels, *self._all(mapping.labels, "labels")]),
@@ -125,6 +124,14 @@ class _Reader:
             text=cleaning.text(self._all(mapping.text, "text")), alert=self._alert(),
             entity=cleaning.telling(self._one(scope.entity or mapping.entity, "entity")),
         )  # fmt: skip
+
+    def _system(self) -> str | None:
+        scope, mapping = self._source.scope, self._mapping
+        named = cleaning.word(self._one(mapping.system, "system"))
+        place = cleaning.word(self._one(mapping.place, "place"))
+        if named is not None:
+            return scope.systems.get(named, cleaning.name(named))
+        return scope.systems.get(place, scope.system) if place is not None else scope.system
 
     def _one(self, expression: Expression | None, key: str) -> Json:
         return None if expression is None else pick(expression, self._seen, f"{self._mapping.name}.{key}")

@@ -91,6 +91,12 @@ def test_floors_of_rule_and_runbook_hold_both() -> None:
     assert found.severity.severity is Severity.SEV1
 
 
+def test_a_label_that_is_a_floor_raises_whatever_decided() -> None:
+    found = classify(a_signal(labels=("active-exploitation", "exposure", "exposed")), the_rules())
+    assert (found.basis, found.floors) == (Basis.NONE, (Floor.ACTIVE_EXPLOITATION, Floor.EXPOSURE))
+    assert found.severity.severity is Severity.SEV1
+
+
 @pytest.mark.parametrize("changes", [{"labels": ("blocked",)}, {"labels": ("injection",), "near_miss": True}])
 def test_a_near_miss_keeps_archetype_and_severity(changes: dict[str, object]) -> None:
     found = classify(a_signal(**changes), the_rules())

@@ -52,6 +52,14 @@ def test_what_the_sender_does_not_name_comes_from_the_scope() -> None:
     assert (bare.system, bare.environment, bare.labels, bare.entity) == (None, "production", (), None)
 
 
+def test_a_place_counts_only_where_it_is_listed() -> None:
+    source = a_source(mappings=[{**PLAIN, "system": "item.system", "place": "item.repo"}],
+                      scope={"system": "other", "systems": {"acme/bot": "agent"}})  # fmt: skip
+    found = [read({"kind": "k", **item}, source)[0].system for item in
+             ({"repo": "Acme/Bot"}, {"repo": "acme/else"}, {}, {"system": "acme/bot"}, {"system": "x", "repo": "acme/bot"})]  # fmt: skip
+    assert found == ["agent", "other", "other", "agent", "x"]
+
+
 def test_the_same_event_has_the_same_key_and_nothing_else_has() -> None:
     source = a_source(mappings=[{**PLAIN, "event_key": ["item.a", "item.b"]}])
 

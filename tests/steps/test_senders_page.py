@@ -1,0 +1,50 @@
+"""The page of senders: every stanza on it is read as configuration, and every shipped sender has its line."""
+
+import re
+import tomllib
+
+from runbooks.domain.rules import SignalRule
+from runbooks.domain.sources import Source, written_out
+from tasks.intake.mapping import faults
+from tasks.settings import ROOT, SENDERS
+from tests.steps.deliveries import a_source, read
+
+PAGE = (ROOT / "config" / "SENDERS.md").read_text(encoding="utf-8")
+STANZAS = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
+
+
+def test_every_stanza_is_right() -> None:
+    seen = 0
+    for stanza in STANZAS:
+        for told in stanza["sources"].values():
+            shipped = tomllib.loads((SENDERS / f"{told['sender']}.toml").read_text()) if "sender" in told else {}
+            assert not list(faults(Source.model_validate(written_out(told, shipped))))
+            seen += 1
+        assert all(SignalRule.model_validate(rule) for rule in stanza.get("rules", []))
+    assert seen == 2
+
+
+def test_every_sender_has_a_line_and_no_line_is_without_one() -> None:
+    listed = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE)
+    assert sorted(listed[1:] if listed[0] == "sender" else listed) == sorted(
+        file.stem for file in SENDERS.glob("*.toml")
+    )
+
+
+def test_the_template_for_datadog_is_the_one_that_its_mapping_reads() -> None:
+    (template,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (signal,) = read(template.encode(), a_source("datadog"))
+    assert signal.text == "$EVENT_TITLE\n$TEXT_ONLY_MSG"
+
+
+def test_the_recipe_for_anything_else_reads_what_it_says() -> None:
+    mappings = STANZAS[1]["sources"]["newrelic"]["mappings"]
+    (signal,) = read(
+        {"issueId": "i", "state": "CLOSED", "priority": "HIGH", "title": "slow"}, a_source(mappings=mappings)
+    )
+    assert (signal.kind, signal.state, signal.vendor_severity, signal.text) == (
+        "newrelic.issue",
+        "resolved",
+        "high",
+        "slow",
+    )

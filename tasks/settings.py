@@ -7,13 +7,12 @@ import os
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runbooks.domain.bucket import BucketSettings, is_bucket
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, UnreachableError
+from runbooks.domain.limits import Limits
 from runbooks.domain.reference import SecretReference
 from runbooks.domain.sources import written_out
 from runbooks.domain.tightness import policy_faults
@@ -33,38 +32,6 @@ SENDERS = ROOT / "config" / "senders"
 """What vendors' webhooks look like, one file each; shipped with quell."""
 
 
-class Limits(BaseModel):
-    """Limits and time-outs of one installation, from config/defaults.toml; the unit stands in each name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ledger_url: str = Field("", description="SQLAlchemy address of the ledger; empty: SQLite in $QUELL_HOME")
-    vault_path: str = Field("", description="folder or s3://bucket/prefix; empty: $QUELL_HOME/vault")
-    s3: BucketSettings | None = Field(None, description="how the vault's bucket is reached and how it locks")
-    claim_lease_seconds: int = Field(30, ge=5, le=600)
-    run_lease_seconds: int = Field(15, ge=3, le=600)
-    keeper_interval_seconds: int = Field(2, ge=1, le=60)
-    evidence_before_minutes: int = Field(60, ge=1)
-    evidence_source_deadline_seconds: int = Field(60, ge=1)
-    probe_interval_milliseconds: int = Field(200, ge=10)
-    anchor_directory: str = Field("", description="folder or s3://bucket/prefix for signed heads; empty: none")
-    anchor_s3: BucketSettings | None = Field(None, description="the same for the bucket of anchor_directory")
-    anchor_tsa_url: str = Field("", description="RFC 3161 time-stamp authority; empty: none")
-    anchor_interval_seconds: int = Field(60, ge=5, le=3600)
-    worker_limit: int = Field(10, ge=1)
-    worker_standby: int = Field(2, ge=0)
-
-    @model_validator(mode="after")
-    def _buckets_have_settings(self) -> Self:
-        for key, location, table, group in (
-            ("vault_path", self.vault_path, "s3", self.s3),
-            ("anchor_directory", self.anchor_directory, "anchor_s3", self.anchor_s3),
-        ):
-            if is_bucket(location) and group is None:
-                raise ValueError(f"a table [{table}] for the bucket of {key}")
-        return self
-
-
 class Settings(BaseModel):
     """Where this installation lives."""
 
@@ -79,6 +46,11 @@ class Settings(BaseModel):
     def ledger_url(self) -> str:
         """Where the ledger is: the configured address, or SQLite in the home."""
         return self.limits.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def signals(self) -> Path:
+        """The file of deliveries, signals and what follows from them."""
+        return self.home / "signals.db"
 
     @property
     def vault_path(self) -> str:

@@ -30,7 +30,7 @@ class Command:
 
 _HERE = "flows.doors.commands."
 COMMANDS = (
-    Command("up", _HERE + "serve", "everything on this machine: Prefect, worker, keeper", engine=False),
+    Command("up", _HERE + "serve", "everything on this machine: Prefect, worker, keeper, door", engine=False),
     Command("drill", _HERE + "drill", "a real attack on a practice system, handled from alert to proof", engine=False),
     Command("check", _HERE + "check", "is this installation ready? what to do if not"),
     Command("declare", _HERE + "declare", "open an incident and start the response"),
@@ -49,6 +49,7 @@ COMMANDS = (
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
+    Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)", engine=False),
     Command("keep", _HERE + "serve", "only the keeper (quell up starts one)"),
 )
 

@@ -8,10 +8,19 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from runbooks.domain.errors import LedgerError
+from tasks.installation import Installation
+from tasks.stores import open_spool
 from tasks.stores.base import Arrival, Spool
+
+__all__ = ["Arrival", "Committer", "Spool", "spool_of"]
 
 Ticket = TypeVar("Ticket")
 MOST_IN_ONE_COMMIT = 500
+
+
+def spool_of(installation: Installation) -> Spool:
+    """A connection of one's own to this installation's spool."""
+    return open_spool(installation.settings.signals)
 
 
 class Committer(Generic[Ticket]):
@@ -26,7 +35,7 @@ class Committer(Generic[Ticket]):
         self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
         self._thread.start()
 
-    def append(self, arrival: Arrival, ticket: Ticket) -> None:
+    def hand_in(self, arrival: Arrival, ticket: Ticket) -> None:
         """Ask for this arrival to be stored; returns at once."""
         with self._changed:
             self._waiting.append((arrival, ticket))

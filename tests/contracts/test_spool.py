@@ -85,7 +85,7 @@ def test_every_ticket_comes_back_once_and_commits_are_shared(tmp_path: Path) -> 
     committer = Committer(spool, settled)
     count = MOST_IN_ONE_COMMIT + 7
     for number in range(count):
-        committer.append(arrival(number), number)
+        committer.hand_in(arrival(number), number)
     gate.set()
     committer.end()
     assert not committer.alive()
@@ -104,7 +104,7 @@ def test_a_commit_that_fails_is_told_to_each_and_the_next_one_works(tmp_path: Pa
     )
     for name, number in (("first", 1), ("the same again", 1), ("another", 2)):
         before = len(told)
-        committer.append(arrival(number), name)
+        committer.hand_in(arrival(number), name)
         while len(told) == before and committer.alive():
             pass
     committer.end()

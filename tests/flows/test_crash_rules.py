@@ -11,10 +11,11 @@ import pytest
 
 from flows.doors.keeper import LONGEST_PAUSE_SECONDS, SETTLE_SECONDS, pause_before_restart, waiting_form
 from runbooks.domain.ledger import Actor, ActorKind, EntryType, LedgerEntry
+from runbooks.domain.limits import Limits
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, clock, flow_actor, is_gone, this_process
 from tasks.presence import AnotherRunWorksError, Presence, demand_presence, lease_name
-from tasks.settings import Limits, Settings
+from tasks.settings import Settings
 from tests.flows.people import until
 
 FLOW = flow_actor("prompt-injection")

@@ -1,4 +1,4 @@
-"""`quell up`, `quell work`, `quell keep`: the processes that stay."""
+"""`quell up`, `quell work`, `quell keep`, `quell door`: the processes that stay."""
 
 import argparse
 import logging
@@ -14,13 +14,13 @@ from tasks.installation import Installation, open_installation
 from tasks.ledger import door_actor
 from tasks.settings import load_settings
 
-CHILDREN = {name: [sys.executable, "-m", "flows.doors.cli", name] for name in ("work", "keep")}
+CHILDREN = {name: [sys.executable, "-m", "flows.doors.cli", name] for name in ("work", "keep", "door")}
 """The commands that `up` starts and watches, by the names that its status shows."""
-NAMES = {"work": "worker", "keep": "keeper"}
+NAMES = {"work": "worker", "keep": "keeper", "door": "door"}
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
-    """None of the three takes an argument: settings are in config/defaults.toml."""
+    """None of them takes an argument: settings are in config/defaults.toml."""
     del name
     parser.epilog = "It goes on until SIGTERM or Ctrl-C. Limits are set in config/defaults.toml."
 
@@ -34,6 +34,10 @@ def run(args: argparse.Namespace) -> int:
             return int(import_module("flows.doors.up").run_up(args.home, commands=commands))
         if args.command == "work":
             return _work(args)
+        if args.command == "door":
+            installation = open_installation(args.home)
+            ready_to_start(installation)
+            return int(import_module("flows.doors.door.serving").run_door(installation))
         return int(import_module("flows.doors.keeper").run_keeper(args.home))
     except (EngineUnreachable, ListingError) as error:
         raise UnreachableError(

@@ -1,0 +1,117 @@
+"""`POST /signals/{source}`: is it really from them, is it on the disk; then 200 and a receipt. Nothing is parsed before.
+
+Order of the questions: known source; room; size and type as announced; what the headers can prove; the body, as it
+came; the signature over it; the disk. 200 exactly, because some senders take any other success for a failure, and 503
+with Retry-After when it cannot be kept now, never 429, because some senders never come back after that.
+"""
+
+import logging
+import time
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from flows.doors.door.answers import Refusal, refuse, say, unwell
+from flows.doors.door.reading import SenderLeftError, read_body
+from flows.doors.door.reception import Reception
+from runbooks.domain.signal import Strength
+from tasks.intake.admitting import Admitted
+from tasks.intake.committing import Arrival
+from tasks.intake.receipts import receipt
+from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature, check_token, read_claim
+
+log = logging.getLogger("quell.door")
+
+UNPROVEN = Proof(Strength.UNPROVEN)
+MOST_QUERY = 2000
+
+
+class SignalRoute:
+    """The route as ASGI calls it."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        began = time.perf_counter()
+        counts, name = self._reception.counts, ""
+        try:
+            admitted = self._reception.find(scope["path_params"]["source"])
+            name = admitted.name
+            if scope["method"] == "OPTIONS":
+                await _greet(scope, send)
+                return
+            named = await self._take(admitted, scope, receive)
+        except Refusal as refusal:
+            counts.requests[name or "(unknown)", refusal.word] += 1
+            await refuse(send, refusal)
+            return
+        except SenderLeftError:
+            counts.requests[name, "sender left"] += 1
+            return
+        await say(send, 200, {"status": "accepted", "receipt": named})
+        counts.requests[name, "accepted"] += 1
+        counts.took(time.perf_counter() - began)
+
+    async def _take(self, admitted: Admitted, scope: Scope, receive: Receive) -> str:
+        reception, source, now_ns = self._reception, admitted.source, time.time_ns()
+        reception.demand_room()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        content_type = headers.get("content-type", "")
+        demand_readable(headers, reception.limits.door_body_most_bytes)
+        if not source.takes(content_type):
+            raise Refusal(415, "content type", close=True)
+        claim: Claim | None = None
+        proof: Proof | None = UNPROVEN
+        if source.token is not None:
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1")[:MOST_QUERY]))
+            path = scope["path_params"].get("token", "")
+            proof = check_token(source.token, admitted.keys, headers, path, query)
+            demand(proof, admitted, close=True)
+        elif source.signing is not None:
+            claim = read_claim(source.signing, headers, now_ns)
+            if claim is None:
+                raise Refusal(401, "not proven", close=True)
+        body = await read_body(
+            receive, keep=reception.limits.door_body_kept_bytes, most=reception.limits.door_body_most_bytes,
+            held=reception.held, begin=lambda: None if claim is None else LongCheck(claim, admitted.keys),
+        )  # fmt: skip
+        if claim is not None:
+            proof = body.check.end() if body.check else check_signature(claim, admitted.keys, body.kept)
+        proven = demand(proof, admitted)
+        named = receipt(now_ns)
+        await reception.store(Arrival(
+            named, admitted.name, now_ns, content_type[:200], admitted.keeps(scope["headers"]), proven.strength,
+            proven.signed_ns, proven.secret, body.truncated, body.digest, body.kept,
+        ))  # fmt: skip
+        if proven.secret is not None:
+            reception.counts.secrets[admitted.name, proven.secret] = now_ns // 1_000_000_000
+        if proven.signed_ns is not None:
+            reception.counts.skew[admitted.name] = (proven.signed_ns - now_ns) / 1e9
+        return named
+
+
+def demand(proof: Proof | None, admitted: Admitted, *, close: bool = False) -> Proof:
+    """The proof; Refusal 401, or 503 when a secret that might have proven it cannot be read now."""
+    if proof is not None:
+        return proof
+    if admitted.unreadable:
+        raise unwell("secret")
+    raise Refusal(401, "not proven", close=close)
+
+
+def demand_readable(headers: dict[str, str], most: int) -> None:
+    """Refusal when the body is announced as packed or as too long."""
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Refusal(415, "content encoding", close=True)
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced[:20]) > most:
+        raise Refusal(413, "too long", close=True)
+
+
+async def _greet(scope: Scope, send: Send) -> None:
+    """The handshake of CloudEvents' webhooks: who asks whether it may send is told yes; proving it comes later."""
+    asked = next((value for name, value in scope["headers"] if name == b"webhook-request-origin"), b"")
+    allowed = [(b"webhook-allowed-origin", asked)] if asked.isascii() and 0 < len(asked) < 254 else []
+    await say(send, 200, {"status": "ready"}, (b"allow", b"POST, OPTIONS"), *allowed)

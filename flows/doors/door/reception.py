@@ -1,0 +1,134 @@
+"""What every route of the door shares: who may come in, the spool and its writer, how well the door is."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flows.doors.door.answers import Refusal, unwell
+from flows.doors.door.counts import Counts
+from flows.doors.door.reading import Held
+from runbooks.domain.errors import LedgerError, QuellError
+from runbooks.domain.limits import Limits
+from tasks.installation import Installation
+from tasks.intake.admitting import Admitted, admit
+from tasks.intake.committing import Arrival, Committer, spool_of
+
+log = logging.getLogger("quell.door")
+
+LOOK_SECONDS = 1.0
+"""How often configuration, secrets and the disk are looked at: so old may a removed secret become."""
+MOST_WAITING = 5_000
+MOST_WAITING_BYTES = 64 * 1024 * 1024
+"""Of arrivals that wait for their commit."""
+
+Ticket = asyncio.Future[None]
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How the door was a moment ago; `problems` are our own words."""
+
+    problems: tuple[str, ...] = ()
+    disk_low: bool = False
+    disk_free: float = 1.0
+
+
+@dataclass
+class Reception:
+    """One door's shared things; used in one event loop."""
+
+    installation: Installation
+    committed: Callable[[], None] = lambda: None
+    """Called after each commit: rings whoever reads the deliveries."""
+    admitted: dict[str, Admitted] = field(default_factory=dict)
+    vitals: Vitals = field(default_factory=Vitals)
+    counts: Counts = field(default_factory=Counts)
+    held: Held = field(default_factory=Held)
+
+    def __post_init__(self) -> None:
+        self.limits: Limits = self.installation.settings.limits
+        self.spool = spool_of(self.installation)
+        self.reading = spool_of(self.installation)
+        self.admitted = admit(self.installation)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._committer = Committer[Ticket](self.spool, self._settled)
+
+    async def store(self, arrival: Arrival) -> None:
+        """Returns when it is on the disk; Refusal 503 when it could not be put there."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        ticket = self._loop.create_future()
+        self._committer.hand_in(arrival, ticket)
+        try:
+            await ticket
+        except LedgerError as error:
+            log.error("%s", error.problem)  # noqa: TRY400 - the sentence says it all
+            raise unwell("not stored") from error
+
+    def demand_room(self) -> None:
+        """Refusal 503 when one more delivery could not be kept soon."""
+        rows, size = self._committer.queue
+        if rows >= MOST_WAITING or size >= MOST_WAITING_BYTES or not self._committer.alive():
+            raise unwell("busy")
+        if self.vitals.disk_low:
+            raise unwell("disk")
+
+    def find(self, name: str) -> Admitted:
+        """The source of this name; Refusal 404."""
+        found = self.admitted.get(name)
+        if found is None:
+            raise Refusal(404, "unknown source", close=True)
+        return found
+
+    async def look_again(self) -> None:
+        """Who may come in, and how well we are: every second, off the loop."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.admitted, self.vitals = await asyncio.to_thread(self.look)
+
+    def look(self) -> tuple[dict[str, Admitted], Vitals]:
+        """One look; what cannot be read now stays as it was, and is a problem."""
+        problems, admitted = [], self.admitted
+        try:
+            admitted = admit(self.installation)
+        except QuellError as error:
+            problems.append(error.problem)
+        for one in admitted.values():
+            problems += [f"the secret {name} of the source {one.name} cannot be used" for name in one.unreadable]
+        disk = os.statvfs(self.installation.settings.home)
+        free = disk.f_bavail / max(1, disk.f_blocks)
+        low = free * 100 < self.limits.door_disk_free_percent
+        if low:
+            problems.append(f"the disk has {free:.1%} free, expected {self.limits.door_disk_free_percent}% or more")
+        if not self._committer.alive():
+            problems.append("the thread that writes the spool has died; the door must be started again")
+        return admitted, Vitals(tuple(problems), low, free)
+
+    @property
+    def queue(self) -> tuple[int, int]:
+        """How many arrivals, and how many bytes of bodies, wait for their commit."""
+        return self._committer.queue
+
+    def end(self) -> None:
+        """Write what still waits; then let the file go."""
+        self._committer.end()
+        self.spool.close()
+        self.reading.close()
+
+    def _settled(self, tickets: list[Ticket], error: LedgerError | None) -> None:
+        assert self._loop is not None  # noqa: S101 - a ticket is made in it
+        self._loop.call_soon_threadsafe(_settle, tickets, error)
+        if error is None:
+            self.committed()
+
+
+def _settle(tickets: list[Ticket], error: LedgerError | None) -> None:
+    for ticket in tickets:
+        if ticket.done():
+            continue
+        if error is None:
+            ticket.set_result(None)
+        else:
+            ticket.set_exception(error)

@@ -1,0 +1,96 @@
+"""`quell door`: one process that listens until SIGTERM, and gives its port away to whoever asks in the home."""
+
+import contextlib
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from flows.doors.door.app import make_app
+from flows.doors.door.guarding import IDLE_SECONDS, guarded
+from flows.doors.door.reception import Reception
+from runbooks.domain.errors import UnreachableError
+from tasks.installation import Installation
+
+log = logging.getLogger("quell.door")
+
+PORT_FILE = Path("door") / "port"
+LAST_WORDS_SECONDS = 10
+"""For requests that are being answered when the door is asked to stop."""
+
+
+def door_port(home: Path) -> int | None:
+    """The port on which this home's door was last started."""
+    try:
+        return int((home / PORT_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def listen(installation: Installation) -> socket.socket:
+    """A bound socket: on the configured port, or on the one of the last start, or on any that is free."""
+    limits, home = installation.settings.limits, installation.settings.home
+    wanted = [limits.door_port] if limits.door_port else [door_port(home) or 0, 0]
+    for port in wanted:
+        family = socket.AF_INET6 if ":" in limits.door_host else socket.AF_INET
+        bound = socket.socket(family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((limits.door_host, port))
+        except OSError as error:
+            bound.close()
+            problem = error.strerror or type(error).__name__
+            continue
+        _leave_word(home, bound.getsockname()[1])
+        return bound
+    raise UnreachableError(
+        f"the door cannot listen on {limits.door_host} port {wanted[0]}: {problem}.",
+        now="nothing is taken in; senders that repeat will come again.",
+        next_step="free the port, or set door_host and door_port in config/defaults.toml.",
+    )
+
+
+def _leave_word(home: Path, port: int) -> None:
+    file = home / PORT_FILE
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(".port")
+    draft.write_text(str(port))
+    draft.replace(file)
+
+
+def _asked(number: int, frame: FrameType | None) -> None:
+    """Asked to stop: that is a good end."""
+    del number, frame
+
+
+def run_door(
+    installation: Installation, *, ready: Callable[[str], None] = print, committed: Callable[[], None] = lambda: None
+) -> int:
+    """Listen until SIGTERM or SIGINT. `ready` is told the address; `committed` is called after each commit."""
+    limits = installation.settings.limits
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * limits.door_connections + 256), hard))
+    bound = listen(installation)
+    config = uvicorn.Config(
+        make_app(Reception(installation, committed)),
+        http=guarded(limits.door_patience_seconds, limits.door_connections), ws="none", lifespan="on",
+        access_log=False,  # it would print tokens that stand in addresses
+        log_config=None, server_header=False, proxy_headers=False, backlog=2048,
+        limit_concurrency=limits.door_connections + 1, timeout_keep_alive=int(IDLE_SECONDS),
+        timeout_graceful_shutdown=LAST_WORDS_SECONDS,
+    )  # fmt: skip
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    host, port = bound.getsockname()[:2]
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _asked)  # uvicorn's own stands before it, and calls it at the end
+    uvicorn.Server(config).run(sockets=[bound])
+    return 0

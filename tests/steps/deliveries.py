@@ -5,7 +5,7 @@ import tomllib
 
 from runbooks.domain.instants import Instant
 from runbooks.domain.signal import Delivery, Signal, Strength
-from runbooks.domain.sources import Source, written_out
+from runbooks.domain.sources import Signing, Source, written_out
 from runbooks.domain.value import Json, digest_of
 from tasks.intake.normalising import normalise
 from tasks.settings import SENDERS
@@ -35,3 +35,8 @@ def read(
     """The signals of one delivery of this body."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return normalise(a_delivery(raw, headers=tuple((headers or {}).items()), **changes), raw, source)  # type: ignore[arg-type]
+
+
+def shipped_signing(sender: str) -> Signing:
+    """How a shipped sender signs."""
+    return Signing.model_validate(tomllib.loads((SENDERS / f"{sender}.toml").read_text())["signing"])

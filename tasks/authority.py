@@ -13,6 +13,7 @@ from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.grant import Claim, Grant, GrantFacts
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.planning import rule_for
 from runbooks.domain.value import Digest
 from tasks.approval import find_request, judge_all, plan_of, verdict_on
 from tasks.glasses import glass_in, opened_glass, standing_alone
@@ -55,10 +56,7 @@ def grant_for(
         # The first plan that says so: a later, wider one is no new right.
         made = next((entry for entry in plans if action.id in entry.body["preauthorised"]), None)
         incident = installation.incident(action.incident)
-        rule = installation.configuration(plan.configuration).preauthorisation_for(
-            archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
-            severity=incident.severity.severity, system=action.system,
-        )  # fmt: skip
+        rule = rule_for(action, incident, installation.configuration(plan.configuration))
         if made is not None and rule is not None:
             return Grant(
                 **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=rule.id,

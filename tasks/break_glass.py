@@ -22,12 +22,13 @@ from runbooks.domain.instants import later
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
 from tasks.approval import judge_all, plan_of
-from tasks.containment import act, plan_now, undo
+from tasks.containment import act, undo
 from tasks.evidence import seal_now
 from tasks.glasses import glass_in, glasses_of, standing_alone, stands, turns
 from tasks.installation import Installation
 from tasks.ledger import Pen, is_gone, person_actor
 from tasks.persons import listed_person
+from tasks.planning import plan_now
 from tasks.proofs import verify_bytes
 from tasks.telling import tell_people
 

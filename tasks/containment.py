@@ -13,7 +13,6 @@ from runbooks.domain.containment import (
 )
 from runbooks.domain.errors import (
     ContainmentError,
-    GrantRefusedError,
     LedgerError,
     Outcome,
     QuellError,
@@ -21,12 +20,12 @@ from runbooks.domain.errors import (
 )
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.planning import make_plan
 from runbooks.domain.value import Digest, Json, Value
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for, when_free
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.planning import plan_now
 from tasks.presence import AnotherRunWorksError
 from tasks.step import here, pen, step
 from tasks.waiting import pause
@@ -36,36 +35,6 @@ from tasks.waiting import pause
 def plan_containment(incident_id: str) -> Digest:
     """Plan from runbook, inventory, policy and seal (or waiver); returns the plan's digest. Made once."""
     return plan_now(here(), pen(), incident_id)
-
-
-def plan_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
-    """The same for any caller."""
-    done = writer.last(incident_id, EntryType.PLAN_MADE)
-    if done is not None:
-        return done.subject["plan"]
-    incident, configuration = installation.incident(incident_id), installation.active()
-    sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
-    waived = writer.last(incident_id, EntryType.EVIDENCE_WAIVED)
-    plan = make_plan(
-        incident, installation.runbook(incident.archetype, configuration), configuration,
-        manifest=sealed.subject["manifest"] if sealed else None,
-        waiver=waived.subject["waiver"] if waived and not sealed else None,
-    )  # fmt: skip
-    if plan.configuration != installation.active_digest():
-        raise GrantRefusedError(
-            "the configuration changed while the plan was made.", now="nothing was sent.",
-            next_step="nothing: the response starts this step again by itself.",
-        )  # fmt: skip
-    entry = writer.write(
-        EntryType.PLAN_MADE, f"planned/{incident_id}", incident=incident_id,
-        subject={"plan": installation.keep(plan), "configuration": plan.configuration, "runbook": plan.runbook}
-        | ({"manifest": plan.manifest} if plan.manifest else {}),
-        body={
-            "actions": [a.id for a in plan.actions], "preauthorised": list(plan.preauthorised),
-            "refused": list(plan.refused),
-        },
-    )  # fmt: skip
-    return entry.subject["plan"]
 
 
 @step("contain")

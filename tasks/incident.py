@@ -3,10 +3,10 @@
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.identifiers import short_id
-from runbooks.domain.incident import Archetype, Incident, Report, Requester
+from runbooks.domain.incident import Archetype, Incident, Origin, Report, Requester
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType
-from runbooks.domain.severity import Floor, judge_severity
+from runbooks.domain.severity import Floor, SeverityJudgement, judge_severity
 from tasks.installation import Installation
 from tasks.ledger import clock
 
@@ -22,12 +22,15 @@ def opening_key(incident_id: str) -> str:
 
 
 def open_incident(
-    installation: Installation, report: Report, archetype: Archetype, *, drill: bool, opener: Actor, material: bytes
-) -> Incident:
+    installation: Installation, report: Report, archetype: Archetype, *, drill: bool, opener: Actor, material: bytes,
+    judged: SeverityJudgement | None = None, origin: Origin | None = None, recurrence_of: str | None = None,
+    storm: str | None = None,
+) -> Incident:  # fmt: skip
     """The incident of this report. The same material (a run id, a signal's digest) gives the same incident again.
 
     The report is kept in the vault; the ledger holds its digest. An unknown system opens an incident all the same:
-    evidence is kept and people are told, but nothing is taken away.
+    evidence is kept and people are told, but nothing is taken away. `judged`: a severity that holds if it is worse
+    than what the report's own factors and floors give.
     """
     incident_id = short_id("INC", installation.id.encode() + material)
     standing = installation.store.find(opening_key(incident_id))
@@ -40,13 +43,19 @@ def open_incident(
             next_step=f"name one of {', '.join(sorted(configuration.systems)) or '(none is configured)'}.",
         )  # fmt: skip
     incident = _incident(configuration, report, archetype, drill=drill, incident_id=incident_id, now=clock(),
-                         digest=installation.keep(report))  # fmt: skip
+                         digest=installation.keep(report)).model_copy(
+        update={"origin": origin, "recurrence_of": recurrence_of, "storm": storm}
+    )  # fmt: skip
+    if judged is not None and judged.severity.rank < incident.severity.severity.rank:
+        incident = incident.model_copy(update={"severity": judged})
     installation.pen(opener).write(
         EntryType.INCIDENT_OPENED, opening_key(incident_id), incident=incident_id,
         subject={"incident": installation.keep(incident), "report": incident.report},
         body={
             "archetype": archetype, "system": incident.system, "severity": incident.severity.severity,
             "lead": incident.lead, "drill": drill, "noticed_at": report.noticed_at, "source": report.source,
+            **({"origin": origin.as_json()} if origin else {}),
+            **({"recurrence_of": recurrence_of} if recurrence_of else {}), **({"storm": storm} if storm else {}),
         },
     )  # fmt: skip
     return installation.incident(incident_id)

@@ -197,6 +197,9 @@ def _check_policy(configuration: Configuration) -> None:
     _check_names("policy.toml", "owners", policy.owners, people)
     for rule in policy.preauthorised:
         _check_names("policy.toml", f"preauthorised.{rule.id}.systems", rule.systems, systems)
+        _check_names("policy.toml", f"preauthorised.{rule.id}.sources", rule.sources, configuration.sources)
+    for severity, channels in policy.opening_channels.items():
+        _check_names("policy.toml", f"opening_channels.{severity}", channels, policy.channels)
 
 
 def _check_systems(configuration: Configuration) -> None:

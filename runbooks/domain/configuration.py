@@ -9,9 +9,11 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from runbooks.domain.containment import VERB_REVERSIBILITY, Reversibility, Verb
+from runbooks.domain.correlation import CorrelationRules
 from runbooks.domain.evidence import EvidenceClass
-from runbooks.domain.incident import Archetype, Name
+from runbooks.domain.incident import Archetype, Name, Origin
 from runbooks.domain.instants import Instant
+from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.recovery import Bar
 from runbooks.domain.reference import SecretReference
 from runbooks.domain.review import ReviewRules
@@ -74,28 +76,6 @@ class Right(Value):
     ladder: tuple[Rung, ...] = ()
 
 
-class Preauthorisation(Value):
-    """What may be done after the seal without waiting for a person. Only reversible verbs (R1) are accepted.
-
-    (`call_http` has no class of its own; a control of it that is R2 or R3 is never covered.)
-    """
-
-    id: Name
-    archetypes: Annotated[tuple[Archetype, ...], Field(min_length=1)]
-    systems: Annotated[tuple[Name, ...], Field(min_length=1)]
-    verbs: Annotated[tuple[Verb, ...], Field(min_length=1)]
-    severities: tuple[Severity, ...] = ()
-    why: str
-
-    @model_validator(mode="after")
-    def _reversible(self) -> "Preauthorisation":
-        for verb in self.verbs:
-            least = VERB_REVERSIBILITY.get(verb, Reversibility.R1)
-            if least.rank > Reversibility.R1.rank:
-                raise ValueError(f"{verb.shown} is {least} ({least.meaning}); it always waits for people")
-        return self
-
-
 class BreakGlassRule(Value):
     """Who may act without quorum, how, where, and for how long. Never what cannot be undone."""
 
@@ -134,6 +114,9 @@ class Policy(Value):
     probes_in_a_row: Annotated[int, Field(ge=1, le=20)] = 3
     bars: dict[Severity, Bar] = {}
     review: ReviewRules = ReviewRules()
+    correlation: CorrelationRules = CorrelationRules()
+    opening_channels: dict[Severity, tuple[Name, ...]] = {}
+    """Who is told that an incident opened, or came to be this severe: channels by severity. Empty: nobody, until asked."""
 
 
 class Connection(Value):
@@ -244,20 +227,21 @@ class Configuration(Value):
         return None if position is None else self.policy.rights[position]
 
     def preauthorisation_for(
-        self, *, archetype: Archetype, verb: Verb, reversibility: Reversibility, severity: Severity, system: str
-    ) -> Preauthorisation | None:
-        """The pre-authorisation that covers this act, if any. R2 and R3 are never covered."""
-        if reversibility.rank > Reversibility.R1.rank:
+        self, *, archetype: Archetype, verb: Verb, reversibility: Reversibility, severity: Severity, system: str,
+        origin: Origin | None,
+    ) -> Preauthorisation | None:  # fmt: skip
+        """The pre-authorisation that covers this act, if any. R2 and R3 are never covered.
+
+        It takes an incident that a signed, fresh signal of one of its sources opened; people's reports wait for people.
+        """
+        if reversibility.rank > Reversibility.R1.rank or origin is None or not origin.fresh:
             return None
-        for rule in self.policy.preauthorised:
-            if (
-                archetype in rule.archetypes
-                and system in rule.systems
-                and verb in rule.verbs
-                and _allows(rule.severities, severity)
-            ):
-                return rule
-        return None
+        found = (rule for rule in self.policy.preauthorised if verb in rule.verbs)
+        return next((rule for rule in found if rule.begins(archetype, severity, system, origin.source)), None)
+
+    def lets_begin(self, archetype: Archetype, severity: Severity, system: str, source: str) -> bool:
+        """Whether a signed, fresh signal of this source, taken for this, may begin anything without people."""
+        return any(rule.begins(archetype, severity, system, source) for rule in self.policy.preauthorised)
 
     def break_glass_for(
         self, *, roles: tuple[Name, ...], verb: Verb, reversibility: Reversibility, system: str

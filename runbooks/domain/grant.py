@@ -199,6 +199,7 @@ def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFa
         reversibility=action.reversibility,
         severity=facts.incident.severity.severity,
         system=action.system,
+        origin=facts.incident.origin,
     )
     if rule is None or rule.id != grant.preauthorisation:
         return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]

@@ -70,6 +70,17 @@ class Requester(Value):
     proven: bool
 
 
+class Origin(Value):
+    """The signal that opened an incident, as far as it was proven."""
+
+    source: Name
+    """Who sent it, as config/sources.toml names it."""
+    fresh: bool
+    """Signed, with a fresh time, and no guess: only such a signal starts what policy pre-authorises."""
+    delivery: str
+    """Its receipt."""
+
+
 class Report(Value):
     """What arrived: words of a person or of a monitor. Hostile text: kept as evidence, never interpreted."""
 
@@ -104,6 +115,11 @@ class Incident(Value):
     drill: bool
     near_miss: bool
     known_system: bool = True
+    origin: Origin | None = None
+    """None: a person opened it."""
+    recurrence_of: IncidentId | None = None
+    storm: IncidentId | None = None
+    """The incident that stands for all of a storm; about this one people are not told apart."""
 
     @property
     def system(self) -> str:

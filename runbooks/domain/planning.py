@@ -6,13 +6,15 @@ Rules, in order:
 3. Each runbook step takes the system's controls with its verb and one of its tags.
 4. The class is the control's, never lower than the verb's own.
 5. The reversible form comes first: R1 before R2 before R3; within a class the runbook's order holds.
-6. Pre-authorised is what the step allows and the active policy covers, never R2 or R3.
+6. Pre-authorised is what the step allows and the active policy covers, never R2 or R3; it takes a signed, fresh signal
+   of a source that the policy names, and a rule that was used for enough incidents within the hour covers no more.
 7. What the runbook asks for and the inventory lacks is refused by name, so that a gap is seen before it hurts.
 """
 
 from runbooks.domain.configuration import Configuration, Control, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Plan, Reversibility
 from runbooks.domain.incident import Incident
+from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.runbook import Alternative, ContainmentStep, Runbook, When
 from runbooks.domain.value import Digest
 
@@ -55,6 +57,20 @@ def alternatives_to(
     return tuple(found.values())
 
 
+def rule_for(action: ContainmentAction, incident: Incident, configuration: Configuration) -> Preauthorisation | None:
+    """The pre-authorisation that covers this act of this incident, if any."""
+    return configuration.preauthorisation_for(
+        archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
+        severity=incident.severity.severity, system=incident.system, origin=incident.origin,
+    )  # fmt: skip
+
+
+def rules_used(plan: Plan, incident: Incident, configuration: Configuration) -> tuple[str, ...]:
+    """The pre-authorisations that this plan rests on."""
+    found = [rule_for(plan.action(name), incident, configuration) for name in plan.preauthorised]
+    return tuple(sorted({rule.id for rule in found if rule is not None}))
+
+
 def make_plan(
     incident: Incident,
     runbook: Runbook,
@@ -62,10 +78,12 @@ def make_plan(
     *,
     manifest: Digest | None,
     waiver: Digest | None = None,
+    spent: frozenset[str] = frozenset(),
 ) -> Plan:
     """The plan for this incident under this configuration, by the rules at the head of this file.
 
-    It rests on the sealed `manifest`; only under a recorded `waiver` may that be None.
+    It rests on the sealed `manifest`; only under a recorded `waiver` may that be None. `spent` are the
+    pre-authorisations that were used for as many incidents as they may be.
     """
     refused: list[str] = []
     found: list[tuple[ContainmentAction, ContainmentStep]] = []
@@ -87,19 +105,17 @@ def make_plan(
     seen: dict[str, tuple[ContainmentAction, ContainmentStep]] = {}
     for action, step in found:
         seen.setdefault(action.id, (action, step))
-    preauthorised = tuple(  # 6
-        action.id
+    covered = {  # 6
+        action.id: rule.id
         for action, step in seen.values()
         if step.when is When.AT_ONCE_IF_PREAUTHORISED
-        and configuration.preauthorisation_for(
-            archetype=incident.archetype,
-            verb=action.verb,
-            reversibility=action.reversibility,
-            severity=incident.severity.severity,
-            system=incident.system,
-        )
-        is not None
-    )
+        and (rule := rule_for(action, incident, configuration)) is not None
+    }
+    refused += [
+        f"the pre-authorisation {rule} was used for as many incidents as it may be within an hour; people are asked"
+        for rule in sorted(set(covered.values()) & spent)
+    ]
+    preauthorised = tuple(action for action, rule in covered.items() if rule not in spent)
     return Plan(
         incident=incident.id, manifest=manifest, waiver=waiver, configuration=configuration.digest(), runbook=runbook.digest(),
         actions=tuple(action for action, _ in seen.values()), preauthorised=preauthorised, refused=tuple(refused),

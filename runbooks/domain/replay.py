@@ -135,6 +135,7 @@ class Replay:
         made = make_plan(
             incident, self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration),
             manifest=self._subject_before(entry, EntryType.EVIDENCE_SEALED, "manifest"), waiver=plan.waiver,
+            spent=frozenset(entry.body.get("spent", ())),
         )  # fmt: skip
         return differences_of(
             ("configuration", plan.configuration, self._active(entry)), ("acts", plan.actions, made.actions),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
 from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, Spool, TimeStampAuthority, Vault
+from tasks.stores.signals import SignalStore as SignalStore
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:
@@ -66,3 +67,9 @@ def open_spool(path: Path) -> Spool:
     from tasks.stores.spool import SqliteSpool  # noqa: PLC0415 - as above
 
     return SqliteSpool(path)
+
+
+def open_signals(path: Path) -> SignalStore:
+    """What became of the deliveries in this file, for one thread; LedgerError when it cannot be opened."""
+    open_spool(path).close()  # makes the file, for its owner only, with the table that both know
+    return SignalStore(path)

@@ -11,7 +11,7 @@ from runbooks.domain import evidence
 from runbooks.domain.incident import IncidentId
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
-from runbooks.domain.signal import Delivery, Strength
+from runbooks.domain.signal import Classified, Delivery, Signal, Strength
 from runbooks.domain.value import Digest, Value
 
 
@@ -244,3 +244,29 @@ class Spool(Protocol):
 
     def close(self) -> None:
         """Let it go; nothing else may be called afterwards."""
+
+
+class TakenSignal(Value):
+    """A signal that was kept, and what became of it."""
+
+    delivery: str
+    verdict: str
+    because: str
+    signal: Signal
+    classified: Classified
+
+
+class OutboxRow(Value):
+    """A response to start. `draft` holds what opens its incident; the incident's id is the key of every try."""
+
+    incident: IncidentId
+    rank: int
+    """Of its severity: 1 is the worst, and is started first."""
+    draft: bytes
+    made_at: Instant
+    opened_at: Instant | None
+    """When it came to stand in the ledger."""
+    started_at: Instant | None
+    run: str | None
+    tries: int
+    problem: str

@@ -7,18 +7,19 @@ from runbooks.domain.configuration import (
     Control,
     Person,
     Policy,
-    Preauthorisation,
     ProofKind,
     Right,
     System,
 )  # fmt: skip
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Reversibility, Verb
 from runbooks.domain.evidence import EvidenceClass
-from runbooks.domain.incident import Archetype, Incident, Requester
+from runbooks.domain.incident import Archetype, Incident, Origin, Requester
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.planning import action_for
+from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.runbook import ContainmentStep, ReviewGuide, Runbook, Scenario, Selects, When
 from runbooks.domain.severity import Severity, SeverityJudgement
+from runbooks.domain.signal import Basis, Classified, Signal, Strength, TriageOutcome
 
 NOW: Instant = "2026-11-21T02:00:00.000000000Z"
 SEAL = "sha256:" + "5" * 64
@@ -60,7 +61,8 @@ def a_configuration(**changes: object) -> Configuration:
 
 PREAUTHORISED = Preauthorisation(
     id="at-once", archetypes=(Archetype.AGENTIC_MISALIGNMENT,), systems=("agent",),
-    verbs=(Verb.DISABLE_TOOL, Verb.BLOCK_CLIENT, Verb.CALL_HTTP), severities=(Severity.SEV1,), why="it runs",
+    verbs=(Verb.DISABLE_TOOL, Verb.BLOCK_CLIENT, Verb.CALL_HTTP), severities=(Severity.SEV1,), sources=("monitor",),
+    why="it runs",
 )  # fmt: skip
 
 
@@ -70,6 +72,7 @@ def an_incident(**changes: object) -> Incident:
         requester=Requester(name="erin", proven=True),
         severity=SeverityJudgement(severity=Severity.SEV1, reasons=("grave",), provisional=False), causes=(),
         opened_at=NOW, noticed_at=NOW, began_at=None, report="sha256:" + "4" * 64, drill=False, near_miss=False,
+        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
     ).model_copy(update=changes)  # fmt: skip
 
 
@@ -108,3 +111,19 @@ def a_decision(
     )
     proof = Proof(kind=ProofKind.SSH, key=f"SHA256:{person}", signature="s")
     return Decision(statement=statement, proof=proof, at=later(NOW, entry), entry=entry).model_copy(update=changes)
+
+
+def a_signal(**changes: object) -> Signal:
+    return Signal(
+        delivery="DLV-" + "0" * 26, ordinal=0, source="monitor", mapping="sha256:" + "7" * 64, kind="alert",
+        event_key="sha256:" + "8" * 64, system="agent", environment="production", occurred_at=None, received_at=NOW,
+        strength=Strength.SIGNED, text="{{ 7 * 7 }} it refunds everybody",
+    ).model_copy(update=changes)  # fmt: skip
+
+
+def a_classified(**changes: object) -> Classified:
+    return Classified(
+        outcome=TriageOutcome.AGENTIC_MISALIGNMENT, archetype=Archetype.AGENTIC_MISALIGNMENT, basis=Basis.LABEL,
+        severity=SeverityJudgement(severity=Severity.SEV2, reasons=("exposure",), provisional=False), rule="label",
+        rules_version="sha256:" + "3" * 64, reasons=("its label",),
+    ).model_copy(update=changes)  # fmt: skip

@@ -3,11 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from runbooks.domain.configuration import Policy, Preauthorisation, Right
+from runbooks.domain.configuration import Policy, Right
 from runbooks.domain.containment import Reversibility, Verb
 from runbooks.domain.incident import Archetype
+from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.severity import Severity
-from tests.domain.cast import PREAUTHORISED, a_configuration, a_control, a_system
+from tests.domain.cast import PREAUTHORISED, a_configuration, a_control, a_system, an_incident
 
 ASKED = {"purpose": "contain", "verb": Verb.DISABLE_TOOL, "reversibility": Reversibility.R1, "severity": Severity.SEV1,
          "system": "agent"}  # fmt: skip
@@ -54,7 +55,7 @@ def test_what_cannot_be_undone_at_once_is_never_preauthorised(verb: Verb) -> Non
     for reversibility in (Reversibility.R2, Reversibility.R3):
         rule = a_configuration().preauthorisation_for(
             archetype=Archetype.AGENTIC_MISALIGNMENT, verb=Verb.CALL_HTTP, reversibility=reversibility,
-            severity=Severity.SEV1, system="agent",
+            severity=Severity.SEV1, system="agent", origin=an_incident().origin,
         )  # fmt: skip
         assert rule is None
 

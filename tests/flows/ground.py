@@ -23,7 +23,7 @@ from flows.doors.processes import alive, start_mark
 from flows.doors.up import UpStatus, attach, start_in_background, stop
 from runbooks.domain.configuration import System
 from runbooks.domain.containment import Receipt
-from runbooks.domain.incident import Archetype, Report
+from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.incident import open_incident, with_floors
 from tasks.installation import Installation, open_installation
@@ -105,7 +105,7 @@ class Ground(People):
         floors = place.runbook(archetype, place.active()).severity_floors
         incident = open_incident(
             place, with_floors(report, floors), archetype, drill=True, opener=door_actor("test"),
-            material=secrets.token_bytes(8),
+            material=secrets.token_bytes(8), origin=Origin(source="monitor", fresh=True, delivery="none"),
         )  # fmt: skip
         if run:
             self.respond(incident.id, archetype)

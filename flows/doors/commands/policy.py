@@ -57,10 +57,10 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     )  # fmt: skip
     say.head("Pre-authorised: after the seal, without waiting")
     say.table(
-        ("", "archetypes", "systems", "verbs", "severities", "why"),
+        ("", "archetypes", "systems", "verbs", "severities", "by signals of", "an hour", "why"),
         (
             (rule.id, ", ".join(rule.archetypes), ", ".join(rule.systems), ", ".join(v.shown for v in rule.verbs),
-             ", ".join(rule.severities) or "all", rule.why)
+             ", ".join(rule.severities) or "all", ", ".join(rule.sources) or "nobody", rule.incidents_per_hour, rule.why)
             for rule in policy.preauthorised
         ),
         empty="nothing",

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
-from runbooks.domain.configuration import Configuration, Connection, Person, Policy, Preauthorisation, ProofKind, System
+from runbooks.domain.configuration import Configuration, Connection, Person, Policy, ProofKind, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Reversibility, Verb
 from runbooks.domain.grant import Grant
-from runbooks.domain.incident import Archetype, Incident, Requester
+from runbooks.domain.incident import Archetype, Incident, Origin, Requester
+from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.severity import Factors, judge_severity
 from runbooks.domain.value import digest_of
 from tests.contracts.connectors.authority import Record
@@ -35,6 +36,7 @@ def new_record(name: str, kind: str, settings: Mapping[str, Any], *, practice: b
                 archetypes=(Archetype.PROMPT_INJECTION,),
                 systems=(SYSTEM,),
                 verbs=tuple(verb for verb, least in VERB_REVERSIBILITY.items() if least is Reversibility.R1),
+                sources=("monitor",),
                 why="minutes count",
             ),
         ),
@@ -54,6 +56,7 @@ def new_record(name: str, kind: str, settings: Mapping[str, Any], *, practice: b
         report=digest_of(b"the report"),
         drill=False,
         near_miss=False,
+        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
     )
     configuration = Configuration(people=people, policy=policy, systems={SYSTEM: system}, runbooks={})
     return Record(incident, configuration, SEAL)

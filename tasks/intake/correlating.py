@@ -1,0 +1,231 @@
+"""What was understood becomes incidents: one transaction per batch, by the rules of `runbooks/domain/correlation.py`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.correlation import (
+    SEVERAL_SYSTEMS,
+    UNKNOWN_SYSTEM,
+    Correlated,
+    GotWorse,
+    IncidentDraft,
+    KnownIncident,
+    Standing,
+    Verdict,
+    correlate,
+    correlation_key,
+    is_storm,
+    newer,
+    starts_unasked,
+)
+from runbooks.domain.identifiers import short_id
+from runbooks.domain.incident import Archetype, Origin, Report
+from runbooks.domain.instants import Instant, later
+from runbooks.domain.severity import Floor, Severity, SeverityJudgement, judge_severity
+from runbooks.domain.signal import Classified, Signal, Strength
+from runbooks.domain.value import canonical, digest_of
+from tasks.incident import with_floors
+from tasks.installation import Installation
+from tasks.stores import SignalStore
+
+LONGEST_TEXT = 20_000
+"""Of a signal's text in the report; the whole delivery is sealed beside it."""
+EARLIEST_BEGINNING_DAYS = 7
+"""A sender's clock is believed about the beginning within so many days before we heard of it, and never after."""
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A delivery that was read: its signals, or why it has none."""
+
+    delivery: str
+    found: tuple[tuple[Signal, Classified], ...] = ()
+    defect: str = ""
+
+
+@dataclass
+class Correlator:
+    """Takes signals in under one configuration."""
+
+    installation: Installation
+    store: SignalStore
+    configuration: Configuration
+    _id: bytes = field(init=False)
+    _floors: dict[Archetype, tuple[Floor, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._id = self.installation.id.encode()
+
+    def take_in(self, batch: Sequence[Understood], now: Instant) -> list[Correlated]:
+        """What became of every new signal of these deliveries; all of it is kept, or nothing."""
+        said: list[Correlated] = []
+        with self.store.writing():
+            for one in batch:
+                for signal, classified in one.found:
+                    if not self.store.known(signal):
+                        said.append(self._take(signal, classified, now))
+                self.store.read(one.delivery, now, len(one.found), one.defect)
+        return said
+
+    def end_quiet(self, now: Instant) -> int:
+        """Signals whose quiet is over and that still fire are looked at as if they came now; how many."""
+        looked = 0
+        for quiet in self.store.quiets():
+            if now < quiet.until:
+                continue
+            with self.store.writing():
+                self.store.keep_quiet(quiet, over=True)
+                for kept in self.store.kept_quiet(quiet.id):
+                    signal = kept.signal.model_copy(update={"received_at": now})
+                    self._settle(kept.signal, signal, kept.classified, now)
+                    looked += 1
+        return looked
+
+    def _settle(self, kept: Signal, signal: Signal, classified: Classified, now: Instant) -> None:
+        alert = self.store.alert(signal.source, signal.alert or signal.event_key)
+        if (alert is not None and alert.at > (kept.occurred_at or kept.received_at)) or (
+            alert is not None and alert.state != kept.state
+        ):
+            over = Correlated(verdict=Verdict.QUIET, because="it was over before the quiet ended")
+            self.store.settle(kept, over)
+            return
+        self.store.settle(kept, self._judge(signal, classified, now))
+
+    def _take(self, signal: Signal, classified: Classified, now: Instant) -> Correlated:
+        said = self._judge(signal, classified, now)
+        self.store.keep(signal, classified, self._key(signal, classified), said)
+        alert = signal.alert or signal.event_key
+        self.store.keep_alert(
+            signal.source, alert, newer(self.store.alert(signal.source, alert), signal), said.incident
+        )
+        return said
+
+    def _judge(self, signal: Signal, classified: Classified, now: Instant) -> Correlated:
+        at_once = self._at_once(signal, classified)
+        own = self.store.newest(correlation_key(signal, classified, at_once=at_once))
+        stronger = None if at_once else self.store.newest(correlation_key(signal, classified, at_once=True))
+        said = correlate(
+            signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
+            rules=self.configuration.policy.correlation, now=now,
+        )  # fmt: skip
+        if said.verdict is Verdict.OPENED:
+            if said.passed and own is not None:
+                self.store.end(said.passed, Standing.PASSED, own.last_signal_at)
+            return said.model_copy(update={"incident": self._open(signal, classified, said, now, at_once=at_once)})
+        if said.incident:
+            self._join(said, signal, classified)
+        return said
+
+    def _join(self, said: Correlated, signal: Signal, classified: Classified) -> None:
+        known = self.store.find(str(said.incident))
+        self.store.join(str(said.incident), signal.received_at)
+        severity = self._severity(classified)
+        if known is not None and said.verdict is Verdict.JOINED and severity.severity.rank < known.severity.rank:
+            self.store.raise_severity(
+                known.id, severity.severity, GotWorse(severity=severity, delivery=signal.delivery)
+            )
+
+    def _severity(self, classified: Classified) -> SeverityJudgement:
+        """The worse of what the rules found and of what holds for every incident of the archetype."""
+        floors = {*classified.floors, *self._floors_of(self._flow(classified))}
+        judged = judge_severity(classified.factors, frozenset(floors))
+        return min(classified.severity, judged, key=lambda one: one.severity.rank)
+
+    def _key(self, signal: Signal, classified: Classified) -> str:
+        return correlation_key(signal, classified, at_once=self._at_once(signal, classified))
+
+    def _at_once(self, signal: Signal, classified: Classified) -> bool:
+        return starts_unasked(signal, classified) and self.configuration.lets_begin(
+            self._flow(classified), self._severity(classified).severity, signal.system or UNKNOWN_SYSTEM, signal.source
+        )  # fmt: skip
+
+    def _flow(self, classified: Classified) -> Archetype:
+        return classified.archetype if classified.archetype in self.configuration.runbooks else Archetype.UNCLASSIFIED
+
+    def _open(
+        self, signal: Signal, classified: Classified, said: Correlated, now: Instant, *, at_once: bool
+    ) -> str:  # fmt: skip
+        material = canonical({"source": signal.source, "event": signal.event_key}).decode()
+        incident = short_id("INC", self._id + material.encode())
+        archetype, system = self._flow(classified), signal.system or UNKNOWN_SYSTEM
+        severity = self._severity(classified)
+        key = correlation_key(signal, classified, at_once=at_once)
+        known_system = self.configuration.systems.get(system)
+        draft = IncidentDraft(
+            report=self._report(signal, classified, archetype, key), archetype=archetype,
+            drill=known_system is not None and known_system.practice, material=material, severity=severity,
+            origin=Origin(
+                source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery
+            ),
+            recurrence_of=said.recurrence_of, storm=self._storm(incident, system, now), because=said.because,
+        )  # fmt: skip
+        known = KnownIncident(
+            id=incident, key=key, standing=Standing.OPEN, at_once=at_once, severity=severity.severity,
+            opened_at=signal.received_at, last_signal_at=signal.received_at,
+        )  # fmt: skip
+        self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=said.recurrence_of,
+                        storm=draft.storm)  # fmt: skip
+        return incident
+
+    def _report(self, signal: Signal, classified: Classified, archetype: Archetype, key: str) -> Report:
+        system = self.configuration.systems.get(signal.system or "")
+        rules = self.configuration.policy.correlation
+        floors = classified.floors
+        lately = self.store.signals_since(key, later(signal.received_at, -86_400 * rules.recurrence_days))
+        if lately + 1 >= rules.recurring_signals:
+            floors = (*floors, Floor.SILENT_RECURRENCE)
+        report = Report(
+            system=signal.system or UNKNOWN_SYSTEM, what_happened=signal.text[:LONGEST_TEXT],
+            reporter=f"source {signal.source}", reporter_proven=signal.strength is Strength.SIGNED,
+            lead=system.lead if system else "unknown", noticed_at=signal.received_at, began_at=_began(signal),
+            factors=classified.factors, floors=floors, near_miss=classified.near_miss,
+            source=f"signals/{signal.source}",
+        )  # fmt: skip
+        return with_floors(report, self._floors_of(archetype))
+
+    def _floors_of(self, archetype: Archetype) -> tuple[Floor, ...]:
+        if archetype not in self._floors:
+            book = self.installation.runbook(archetype, self.configuration)
+            self._floors[archetype] = book.severity_floors
+        return self._floors[archetype]
+
+    def _storm(self, incident: str, system: str, now: Instant) -> str | None:
+        """The storm that one more new incident belongs to, opened when it is the first beyond the limit."""
+        rules = self.configuration.policy.correlation
+        lately = self.store.made_since(later(now, -60 * rules.storm_minutes))
+        if not is_storm(len(lately), rules):
+            return None
+        under = next((storm for _, _, storm in reversed(lately) if storm), None)
+        return under or self._open_storm(incident, {system, *(one for _, one, _ in lately)}, now)
+
+    def _open_storm(self, first: str, systems: set[str], now: Instant) -> str:
+        rules = self.configuration.policy.correlation
+        material = canonical({"storm": first}).decode()
+        incident = short_id("INC", self._id + material.encode())
+        system = systems.pop() if len(systems) == 1 else SEVERAL_SYSTEMS
+        listed = self.configuration.systems.get(system)
+        why = f"a storm: more than {rules.storm_incidents} new incidents within {rules.storm_minutes} minutes"
+        severity = SeverityJudgement(severity=Severity.SEV2, reasons=(why,), provisional=True)
+        report = Report(
+            system=system, what_happened=f"quell saw {why}. Each is open and counted; people are told of this one.",
+            reporter="quell", lead=listed.lead if listed else "unknown", noticed_at=now, source="signals/storm",
+        )  # fmt: skip
+        draft = IncidentDraft(
+            report=report, archetype=Archetype.UNCLASSIFIED, drill=listed is not None and listed.practice,
+            material=material, severity=severity, storm=incident, because=why,
+        )  # fmt: skip
+        known = KnownIncident(
+            id=incident, key=digest_of(material.encode()), standing=Standing.OPEN, at_once=False,
+            severity=Severity.SEV2, opened_at=now, last_signal_at=now,
+        )  # fmt: skip
+        self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=None, storm=incident,
+                        signals=0)  # fmt: skip
+        return incident
+
+
+def _began(signal: Signal) -> Instant | None:
+    """When it began, if the sender's clock says something that can be."""
+    told = signal.occurred_at
+    earliest = later(signal.received_at, -86_400 * EARLIEST_BEGINNING_DAYS)
+    return told if told is not None and earliest <= told <= signal.received_at else None

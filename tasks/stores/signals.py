@@ -1,0 +1,149 @@
+"""Signals and what they became, beside the spool in one SQLite file: known events, open incidents, the outbox.
+
+One transaction takes a delivery in: its signals, the incident that they open or join, the row that starts a response,
+and the mark that the delivery was read. A crash leaves all of it or nothing, and the delivery is read again. That two
+events are the same, and that one key has one open incident, is held by unique indexes and not by looking first.
+"""
+
+from runbooks.domain.correlation import AlertState, Correlated, GotWorse, KnownIncident, Standing
+from runbooks.domain.instants import Instant
+from runbooks.domain.severity import Severity
+from runbooks.domain.signal import Classified, Signal
+from runbooks.domain.value import Digest
+from tasks.stores._outbox import Outbox, taken
+from tasks.stores.base import TakenSignal
+
+_KNOWN = "id, key, standing, at_once, severity, opened_at, last_signal_at, ended_at"
+
+
+class SignalStore(Outbox):
+    """The file of signals, for one thread."""
+
+    # Deliveries and signals.
+
+    def read(self, delivery: str, at: Instant, signals: int, defect: str = "") -> None:
+        """The delivery was read: so many signals, or why there are none. Reading again replaces what was said."""
+        self._do("UPDATE delivery SET done = 1 WHERE id = ?", delivery)
+        self._do("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", delivery, at, signals, defect)
+
+    def known(self, signal: Signal) -> bool:
+        """Whether this event was delivered before."""
+        return bool(
+            self._all("SELECT 1 FROM signal WHERE source = ? AND event_key = ?", signal.source, signal.event_key)
+        )
+
+    def keep(self, signal: Signal, classified: Classified, key: Digest, said: Correlated) -> None:
+        """Keep a signal that is not known, with what became of it."""
+        self._do(
+            "INSERT INTO signal(delivery, source, event_key, key, received_at, verdict, incident, quiet, because, signal,"
+            " classified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            signal.delivery, signal.source, signal.event_key, key, signal.received_at, said.verdict, said.incident,
+            said.quiet, said.because, signal.canonical(), classified.canonical(),
+        )  # fmt: skip
+
+    def alert(self, source: str, alert: str) -> AlertState | None:
+        """How an alert stands."""
+        found = self._all("SELECT state, at FROM alert WHERE source = ? AND alert = ?", source, alert)
+        return AlertState.model_validate(dict(zip(("state", "at"), found[0], strict=True))) if found else None
+
+    def keep_alert(self, source: str, alert: str, state: AlertState, incident: str | None) -> None:
+        """How it stands now; it stays with the incident that it joined."""
+        self._do(
+            "INSERT INTO alert VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET state = ?3, at = ?4,"
+            " incident = coalesce(?5, incident)", source, alert, state.state, state.at, incident,
+        )  # fmt: skip
+
+    def alerts(self, incident: str) -> dict[str, int]:
+        """How many alerts of this incident fire, and how many are resolved. All resolved is advice, never a closure."""
+        found = self._all("SELECT state, count(*) FROM alert WHERE incident = ? GROUP BY state", incident)
+        return {str(state): int(str(count)) for state, count in found}
+
+    def signals_since(self, key: Digest, since: Instant) -> int:
+        """How many signals had this key since then."""
+        return int(str(self._all("SELECT count(*) FROM signal WHERE key = ? AND received_at >= ?", key, since)[0][0]))
+
+    def signals_of(self, incident: str, first: int) -> list[TakenSignal]:
+        """The first so many signals of an incident, in the order in which they were taken in."""
+        found = self._all(
+            "SELECT delivery, verdict, because, signal, classified FROM signal WHERE incident = ? ORDER BY seq LIMIT ?",
+            incident, first,
+        )  # fmt: skip
+        return [taken(row) for row in found]
+
+    # Incidents.
+
+    def newest(self, key: Digest) -> KnownIncident | None:
+        """The newest incident of this key."""
+        found = self._all(
+            f"SELECT {_KNOWN} FROM incident WHERE key = ? ORDER BY standing = 'open' DESC, opened_at DESC LIMIT 1", key  # noqa: S608
+        )  # fmt: skip
+        return _known(found[0]) if found else None
+
+    def find(self, incident: str) -> KnownIncident | None:
+        """The incident of this id."""
+        found = self._all(f"SELECT {_KNOWN} FROM incident WHERE id = ?", incident)  # noqa: S608
+        return _known(found[0]) if found else None
+
+    def open(
+        self, known: KnownIncident, draft: bytes, *, system: str, made_at: Instant, recurrence_of: str | None,
+        storm: str | None, signals: int = 1,
+    ) -> None:  # fmt: skip
+        """A new incident, and the row by which its response starts."""
+        self._do(
+            f"INSERT INTO incident({_KNOWN}, made_at, system, signals, recurrence_of, storm)"  # noqa: S608
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            known.id, known.key, known.standing, known.at_once, known.severity, known.opened_at, known.last_signal_at,
+            known.ended_at, made_at, system, signals, recurrence_of, storm,
+        )  # fmt: skip
+        self._do(
+            "INSERT INTO outbox(incident, rank, draft, made_at) VALUES (?, ?, ?, ?)",
+            known.id, known.severity.rank, draft, made_at,
+        )  # fmt: skip
+
+    def join(self, incident: str, at: Instant) -> None:
+        """One signal more, received then."""
+        self._do(
+            "UPDATE incident SET signals = signals + 1, last_signal_at = max(last_signal_at, ?) WHERE id = ?",
+            at, incident,
+        )  # fmt: skip
+
+    def raise_severity(self, incident: str, severity: Severity, worse: GotWorse) -> None:
+        """The incident got worse; the ledger hears of it through `worse`. A response that waits moves forward."""
+        self._do("UPDATE incident SET severity = ? WHERE id = ?", severity, incident)
+        self._do("UPDATE outbox SET rank = ? WHERE incident = ? AND started_at IS NULL", severity.rank, incident)
+        self._do("INSERT OR REPLACE INTO worse VALUES (?, ?)", incident, worse.canonical())
+
+    def end(self, incident: str, standing: Standing, at: Instant) -> None:
+        """No further signal joins. What was closed stays closed."""
+        self._do(
+            "UPDATE incident SET standing = ?, ended_at = coalesce(ended_at, ?) WHERE id = ? AND standing <> 'closed'",
+            standing, at, incident,
+        )  # fmt: skip
+
+    def made_since(self, since: Instant) -> list[tuple[str, str, str | None]]:
+        """Id, system and storm of the incidents made since then, oldest first; storms themselves are not among them."""
+        found = self._all(
+            "SELECT id, system, storm FROM incident WHERE made_at >= ? AND storm IS NOT id ORDER BY made_at, id", since
+        )
+        return [(str(one), str(system), None if storm is None else str(storm)) for one, system, storm in found]
+
+    def counts(self, incident: str) -> tuple[int, int]:
+        """Signals of this incident, and how many of them the ledger was told of."""
+        found = self._all("SELECT signals, noted FROM incident WHERE id = ?", incident)
+        return (int(str(found[0][0])), int(str(found[0][1]))) if found else (0, 0)
+
+    def to_note(self) -> list[tuple[str, int]]:
+        """Incidents that stand in the ledger and have signals that it was not told of: id and count."""
+        found = self._all(
+            "SELECT i.id, i.signals FROM incident i JOIN outbox o ON o.incident = i.id"
+            " WHERE i.signals > i.noted AND o.opened_at IS NOT NULL"
+        )
+        return [(str(one), int(str(count))) for one, count in found]
+
+    def noted(self, incident: str, count: int) -> None:
+        """The ledger was told of so many."""
+        self._do("UPDATE incident SET noted = ? WHERE id = ?", count, incident)
+
+
+def _known(row: tuple[object, ...]) -> KnownIncident:
+    return KnownIncident.model_validate(dict(zip(_KNOWN.split(", "), row, strict=True)))

@@ -108,6 +108,11 @@ def check_secrets(configuration: Configuration, installation: Installation) -> l
             places += [
                 (f"systems.{name}.connections.{key}.{where}", one) for where, one in _references(connection.settings)
             ]
+    places += [
+        (f"sources.{name}.secrets[{secret.id}]", secret.secret)
+        for name, source in configuration.sources.items() for secret in source.secrets
+        if secret.not_after is None or secret.not_after > clock()
+    ]  # fmt: skip
     found = []
     for where, reference in places:
         bad = _unreadable(reference, installation)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from flows.doors.deploying import DeployError, begin_deploying, end_deploying, ensure_pool
+from flows.doors.door.address import door_url, wait_for_door
 from flows.doors.engine_server import (
     EngineCalls,
     EngineUnreachable,
@@ -24,12 +26,11 @@ from flows.doors.engine_server import (
     start_server,
     wait_healthy,
 )
-from flows.doors.listing import CLOSED_TEMPLATE, POOL, ROOT, ListingError, import_path, queue_priorities, read_listing
+from flows.doors.listing import ROOT, ListingError, import_path, queue_priorities, read_listing
 from flows.doors.processes import Child, alive, start_child, start_mark, stop_children, stop_process
 
 STOP_GRACE_SECONDS = 45.0  # more than the worker needs to drain (10 s) and to end its children (15 s + 10 s)
 SERVER_GRACE_SECONDS = 10.0
-DEPLOY_TIMEOUT_SECONDS = 180.0
 FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 1.0, 60.0
 STEADY_SECONDS = 60.0  # a child that lived this long starts again with the first, short pause
 TICK_SECONDS = 0.2
@@ -46,6 +47,8 @@ class UpStatus:
     ui_url: str
     logs: str
     children: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    door_url: str = ""
+    """Where signals and decisions come in; empty while there is no door."""
 
 
 class UpError(RuntimeError):
@@ -111,6 +114,7 @@ class _Up:
             url.removesuffix("/api"),
             str(self.home / "logs"),
             children,
+            door_url(self.home) if "door" in self.watched else "",
         )
         draft = self.home / f".up.json.{os.getpid()}"
         draft.write_text(json.dumps(asdict(status), indent=1))
@@ -170,7 +174,7 @@ def run_up(
             while not stop:
                 time.sleep(TICK_SECONDS)
                 up.tend()
-        except (EngineUnreachable, ListingError, UpError) as error:
+        except (DeployError, EngineUnreachable, ListingError) as error:
             out(f"quell could not come up: {error}")
             return 3
         finally:
@@ -194,16 +198,19 @@ def _come_up(up: _Up, commands: Mapping[str, Sequence[str]], prefect_file: Path,
     if stop:
         return
     environment = engine_environment(home) | {"PYTHONPATH": import_path(prefect_file)}
-    _ensure_pool(EngineCalls(home), queue_priorities(listed))
-    deploying = _deploy(prefect_file, home, environment) if listed else None
+    ensure_pool(EngineCalls(home), queue_priorities(listed))
+    deploying = begin_deploying(prefect_file, home, environment) if listed else None
     for name, argv in commands.items():
         up.start(name, lambda name=name, argv=argv: _start_command(name, argv, home, environment, prefect_file.parent))  # type: ignore[misc]
     if deploying is not None:
-        _deployed(deploying, stop)
+        end_deploying(deploying, stop)
+    listens = "door" in commands and wait_for_door(home, up.watched["door"].child.running, stop)
     up.ready = True
     up.write()
     up.out(f"quell is up after {time.monotonic() - began:.1f} s, with {len(listed)} deployments.")
     up.out(f"  Prefect    {engine_url(home).removesuffix('/api')}")
+    if "door" in commands:
+        up.out(f"  door       {door_url(home) if listens else 'does not answer yet; see its log'}")
     if own_server():
         up.out(f"  sign in    with the text in {home / 'secrets' / 'prefect-auth'}")
     up.out(f"  processes  {', '.join(up.watched)}")
@@ -212,42 +219,6 @@ def _come_up(up: _Up, commands: Mapping[str, Sequence[str]], prefect_file: Path,
 
 def _start_command(name: str, argv: Sequence[str], home: Path, environment: Mapping[str, str], cwd: Path) -> Child:
     return start_child(name, argv, env=environment, log=home / "logs" / f"{name}.log", cwd=cwd)
-
-
-def _ensure_pool(calls: EngineCalls, queues: Mapping[str, int]) -> None:
-    """The pool with a template that takes no job variables, and its queues in our order. Safe to repeat."""
-    pool = calls.call("GET", f"/work_pools/{POOL}", missing=None)
-    wanted = {"type": "quell", "base_job_template": CLOSED_TEMPLATE}
-    if pool is None:
-        calls.call("POST", "/work_pools/", {"name": POOL, "description": "quell's runbooks", **wanted})
-    elif pool["type"] != "quell":
-        raise UpError(
-            f"Expected work pool {POOL!r} to be of type 'quell', found {pool['type']!r}. Delete or rename it."
-        )
-    elif pool["base_job_template"] != CLOSED_TEMPLATE:
-        calls.call("PATCH", f"/work_pools/{POOL}", {"base_job_template": CLOSED_TEMPLATE})
-    for name, priority in queues.items():
-        queue = calls.call("GET", f"/work_pools/{POOL}/queues/{name}", missing=None)
-        if queue is None:
-            queue = calls.call("POST", f"/work_pools/{POOL}/queues", {"name": name, "priority": priority})
-        if queue["priority"] != priority:
-            calls.call("PATCH", f"/work_pools/{POOL}/queues/{name}", {"priority": priority})
-
-
-def _deploy(prefect_file: Path, home: Path, environment: Mapping[str, str]) -> Child:
-    """Prefect's own command: it alone knows every field of prefect.yaml (schedules, triggers, limits). An upsert."""
-    argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(prefect_file)]
-    return start_child("deploy", argv, env=environment, log=home / "logs" / "deploy.log", cwd=prefect_file.parent)
-
-
-def _deployed(deploying: Child, stop: Sequence[int]) -> None:
-    deadline = time.monotonic() + DEPLOY_TIMEOUT_SECONDS
-    while deploying.running() and not stop and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if deploying.running():
-        stop_children([deploying], grace_seconds=2.0)
-    if deploying.popen.returncode != 0 and not stop:
-        raise UpError(f"`prefect deploy` ended with {deploying.popen.returncode}; see {deploying.log}.")
 
 
 def start_in_background(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.doors.door.address import ADDRESS_FILE, door_url
 from runbooks.domain.signal import Delivery
 from tasks.installation import Installation
 from tasks.intake.committing import spool_of
@@ -123,7 +124,7 @@ class Door:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        (self.home / "door" / "port").unlink(missing_ok=True)
+        (self.home / ADDRESS_FILE).unlink(missing_ok=True)
         environment = os.environ | {"QUELL_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         with self.log.open("ab", buffering=0) as sink:
             self.process = subprocess.Popen(
@@ -134,7 +135,7 @@ class Door:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.said()
             try:
-                self.port = int((self.home / "door" / "port").read_text())
+                self.port = int(door_url(self.home).rpartition(":")[2])
                 self.ask("GET", "/health")
             except (OSError, ValueError, http.client.HTTPException):
                 time.sleep(0.05)

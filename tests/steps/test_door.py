@@ -129,3 +129,40 @@ def test_a_secret_is_changed_without_a_gap(door: Door) -> None:
     accepted(door.send("alerts", BODY, {"authorization": "Bearer an0ther-w0rd"}))
     accepted(door.send("alerts", BODY, bearer("new")))
     keep_secret(door.home, "old", WORDS["old"])
+
+
+def test_how_it_is_in_words_for_everybody_and_in_sentences_for_the_log(door: Door) -> None:
+    assert door.ask("GET", "/health").json == {"status": "ok"}
+    answer = door.ask("GET", "/ready")
+    assert (answer.status, answer.json) == (503, {"status": "unwell", "problems": ["secret"]})
+    keep_secret(door.home, "gone", "here-1t-is-again")
+    deadline = time.monotonic() + 15
+    while (answer := door.ask("GET", "/ready")).status != 200:
+        assert time.monotonic() < deadline
+    assert answer.json == {"status": "ready", "problems": []}
+    assert "secret: well again" in door.said()
+    accepted(door.send("lost", BODY, {"authorization": "Bearer here-1t-is-again"}))
+    (door.home / "secrets" / "gone").unlink()
+    while door.ask("GET", "/ready").status != 503:
+        assert time.monotonic() < deadline
+    assert "the secret gone of the source lost cannot be used" in door.said()
+
+
+def test_metrics_count_by_configured_names_only(door: Door) -> None:
+    accepted(door.send("detector", BODY, signed(BODY)))
+    refused(door.send("github", BODY, {}), 401, "not proven")
+    door.send("no-such-name", BODY, {})
+    answer = door.ask("GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.body.decode().splitlines()
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+    assert values['quell_door_requests_total{source="detector",outcome="accepted"}'] >= 1
+    assert values['quell_door_requests_total{source="github",outcome="not proven"}'] >= 1
+    assert values['quell_door_requests_total{source="(unknown)",outcome="unknown source"}'] >= 1
+    assert "no-such-name" not in answer.body.decode()
+    assert values["quell_spool_waiting"] == len(door.kept)
+    assert abs(values['quell_door_clock_skew_seconds{source="detector"}']) < 30
+    assert values['quell_door_secret_last_used_seconds{source="detector",secret="only"}'] > 1_700_000_000
+    assert values["quell_door_seconds_count"] == values['quell_door_seconds_bucket{le="+Inf"}'] > 0
+    named = [line.split(" ")[2] for line in lines if line.startswith("# TYPE")]
+    assert len(named) == len(set(named))

@@ -20,6 +20,7 @@ from tasks.readiness import (
     check_stores,
 )
 from tasks.readiness_people import check_rights, check_secrets
+from tasks.readiness_sources import check_sources
 
 STYLES = {Level.OK: "green", Level.ATTENTION: "yellow", Level.WRONG: "bold red"}
 
@@ -78,6 +79,7 @@ def _holds(installation: Installation, files: Configuration | None) -> Configura
 def _about(configuration: Configuration, installation: Installation, *, files_only: bool) -> Iterator[Finding]:
     yield from check_rights(configuration, installation)
     yield from check_secrets(configuration, installation)
+    yield from check_sources(configuration, installation)
     if not files_only:
         yield from check_connectors(configuration, installation)
     yield from check_evidence(configuration, installation)

@@ -5,12 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows.doors.door.receiving import SignalRoute
 from flows.doors.door.reception import Reception
+from flows.doors.door.telling import Telling
 
 
 def make_app(reception: Reception) -> Starlette:
@@ -28,17 +27,14 @@ def make_app(reception: Reception) -> Starlette:
                 await looking
             await asyncio.to_thread(reception.end)
 
-    async def health(request: Request) -> Response:
-        """Whether this process answers at all."""
-        del request
-        return JSONResponse({"status": "ok"})
-
-    signals = SignalRoute(reception)
+    signals, telling = SignalRoute(reception), Telling(reception)
     return Starlette(
         routes=[
             Route("/signals/{source}", signals, methods=["POST", "OPTIONS"]),
             Route("/signals/{source}/{token}", signals, methods=["POST", "OPTIONS"]),
-            Route("/health", health),
+            Route("/health", telling.health),
+            Route("/ready", telling.ready),
+            Route("/metrics", telling.metrics),
         ],
         lifespan=lifespan,
     )

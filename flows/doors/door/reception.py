@@ -28,9 +28,9 @@ Ticket = asyncio.Future[None]
 
 @dataclass(frozen=True)
 class Vitals:
-    """How the door was a moment ago; `problems` are our own words."""
+    """How the door was a moment ago; each problem is a word for everybody and a sentence for the log."""
 
-    problems: tuple[str, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
     disk_low: bool = False
     disk_free: float = 1.0
 
@@ -51,9 +51,9 @@ class Reception:
         self.limits: Limits = self.installation.settings.limits
         self.spool = spool_of(self.installation)
         self.reading = spool_of(self.installation)
-        self.admitted = admit(self.installation)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committer = Committer[Ticket](self.spool, self._settled)
+        self.admitted, self.vitals = self._look()
 
     async def store(self, arrival: Arrival) -> None:
         """Returns when it is on the disk; Refusal 503 when it could not be put there."""
@@ -86,25 +86,31 @@ class Reception:
         """Who may come in, and how well we are: every second, off the loop."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self.admitted, self.vitals = await asyncio.to_thread(self.look)
+            before = self.vitals.problems
+            self.admitted, self.vitals = await asyncio.to_thread(self._look)
+            for word, sentence in set(self.vitals.problems) - set(before):
+                log.warning("%s: %s", word, sentence)
+            for word, _ in set(before) - set(self.vitals.problems):
+                log.info("%s: well again", word)
 
-    def look(self) -> tuple[dict[str, Admitted], Vitals]:
+    def _look(self) -> tuple[dict[str, Admitted], Vitals]:
         """One look; what cannot be read now stays as it was, and is a problem."""
         problems, admitted = [], self.admitted
         try:
             admitted = admit(self.installation)
         except QuellError as error:
-            problems.append(error.problem)
+            problems.append(("configuration", error.problem))
         for one in admitted.values():
-            problems += [f"the secret {name} of the source {one.name} cannot be used" for name in one.unreadable]
+            problems += [
+                ("secret", f"the secret {name} of the source {one.name} cannot be used") for name in one.unreadable
+            ]
         disk = os.statvfs(self.installation.settings.home)
-        free = disk.f_bavail / max(1, disk.f_blocks)
-        low = free * 100 < self.limits.door_disk_free_percent
-        if low:
-            problems.append(f"the disk has {free:.1%} free, expected {self.limits.door_disk_free_percent}% or more")
+        free, wanted = disk.f_bavail / max(1, disk.f_blocks), self.limits.door_disk_free_percent
+        if free * 100 < wanted:
+            problems.append(("disk", f"expected {wanted}% of the disk to be free, found less"))
         if not self._committer.alive():
-            problems.append("the thread that writes the spool has died; the door must be started again")
-        return admitted, Vitals(tuple(problems), low, free)
+            problems.append(("writer", "the thread that writes the spool has died; start the door again"))
+        return admitted, Vitals(tuple(problems), free * 100 < wanted, free)
 
     @property
     def queue(self) -> tuple[int, int]:

@@ -6,11 +6,11 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from flows.doors.door.address import door_url, leave_word
 from flows.doors.door.app import make_app
 from flows.doors.door.guarding import IDLE_SECONDS, guarded
 from flows.doors.door.reception import Reception
@@ -19,23 +19,15 @@ from tasks.installation import Installation
 
 log = logging.getLogger("quell.door")
 
-PORT_FILE = Path("door") / "port"
 LAST_WORDS_SECONDS = 10
 """For requests that are being answered when the door is asked to stop."""
-
-
-def door_port(home: Path) -> int | None:
-    """The port on which this home's door was last started."""
-    try:
-        return int((home / PORT_FILE).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def listen(installation: Installation) -> socket.socket:
     """A bound socket: on the configured port, or on the one of the last start, or on any that is free."""
     limits, home = installation.settings.limits, installation.settings.home
-    wanted = [limits.door_port] if limits.door_port else [door_port(home) or 0, 0]
+    last = door_url(home).rpartition(":")[2]  # so that what was written down elsewhere stays good
+    wanted = [limits.door_port] if limits.door_port else [int(last) if last.isdigit() else 0, 0]
     for port in wanted:
         family = socket.AF_INET6 if ":" in limits.door_host else socket.AF_INET
         bound = socket.socket(family)
@@ -46,21 +38,12 @@ def listen(installation: Installation) -> socket.socket:
             bound.close()
             problem = error.strerror or type(error).__name__
             continue
-        _leave_word(home, bound.getsockname()[1])
         return bound
     raise UnreachableError(
         f"the door cannot listen on {limits.door_host} port {wanted[0]}: {problem}.",
         now="nothing is taken in; senders that repeat will come again.",
         next_step="free the port, or set door_host and door_port in config/defaults.toml.",
     )
-
-
-def _leave_word(home: Path, port: int) -> None:
-    file = home / PORT_FILE
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = file.with_name(".port")
-    draft.write_text(str(port))
-    draft.replace(file)
 
 
 def _asked(number: int, frame: FrameType | None) -> None:
@@ -88,8 +71,7 @@ def run_door(
     )  # fmt: skip
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    host, port = bound.getsockname()[:2]
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    ready(leave_word(installation.settings.home, *bound.getsockname()[:2]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _asked)  # uvicorn's own stands before it, and calls it at the end
     uvicorn.Server(config).run(sockets=[bound])

@@ -1,0 +1,59 @@
+"""Sources of signals: what is wrong in their file is named, and whether they can be heard tonight is told."""
+
+import pytest
+
+from tests.steps.desk import Desk
+from tests.steps.doorstep import keep_secret
+from tests.steps.test_cli_check import findings, named
+
+GOOD = '[sources.code]\nsender = "github"\nquiet_after_minutes = 60\nsecrets = [{id = "one", secret = "file:secrets/code"}]\n'
+BAD = {
+    # what is wrong: the text, and the key and the found value that must be named
+    "an unknown sender": (GOOD.replace("github", "gitlub"), "code.sender", "gitlub"),
+    "an unknown key": (GOOD.replace("quiet_after_minutes", "quiet_after"), "code.quiet_after", "unknown key"),
+    "a secret that is none": (GOOD.replace("file:secrets/code", "hunter2"), "code.secrets.0.secret", "not shown"),
+    "two secrets of one name": (GOOD.replace("}]", '}, {id = "one", secret = "env:TWO"}]'), "code", "dict"),
+    "two ways to prove it": (GOOD + 'unproven = true\ntoken = {place = "bearer"}\n', "code", "dict"),
+    "no way to prove it": ("[sources.code]\n", "code", "dict"),
+    "no secret": (GOOD.partition("secrets")[0], "code", "dict"),
+    "a text that cannot be signed": (GOOD + 'signing = {signed_text = "{bodies}"}\n', "code.signing", "dict"),
+    "a name that is none": (GOOD.replace("sources.code", 'sources."Co de"'), "Co de.[key]", "Co de"),
+    "no stanza": ("[sources]\ncode = 1\n", "code", "1"),
+    "something else in the file": ("[senders.code]\n", "senders", "senders"),
+    "no TOML": ("[sources", "the file", "TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "key", "found"), BAD.values(), ids=BAD)
+def test_a_wrong_source_is_named_and_nothing_starts(desk: Desk, text: str, key: str, found: str) -> None:
+    desk.write("sources.toml", text)
+    ran = desk("check", "--files", "--json")
+    assert (ran.code, ran.err) == (1, "")
+    said = " ".join(one["found"] for one in ran.json["findings"] if one["level"] == "wrong")
+    named(said, "sources.toml", key, found)
+    assert "hunter2" not in ran.out
+    assert desk("door").code == 1
+    assert not (desk.home / "door").exists()
+
+
+def test_a_source_that_can_be_heard(desk: Desk) -> None:
+    assert "takes nothing in" in findings(desk, "signals", "--files")[0]
+    keep_secret(desk.home, "code", "w0rd")
+    desk.write("sources.toml", GOOD)
+    assert desk("check", "--files", "--json").code == 0
+    assert findings(desk, "source code", "--files") == []
+    desk.write("sources.toml", GOOD.replace("quiet_after_minutes = 60\n", ""))
+    assert "went quiet" in findings(desk, "source code", "--files")[0]
+
+
+def test_a_source_that_cannot_be_heard(desk: Desk) -> None:
+    keep_secret(desk.home, "code", "w0rd")
+    keep_secret(desk.home, "hook", "whsec_short")
+    over = GOOD.replace('code"}', 'code", not_after = "2026-01-01T00:00:00.000000000Z"}')
+    hook = '[sources.hook]\nsender = "standard-webhooks"\nsecrets = [{id = "one", secret = "file:secrets/hook"}]\n'
+    gone = '[sources.gone]\nsender = "github"\nsecrets = [{id = "one", secret = "file:secrets/gone"}]\n'
+    desk.write("sources.toml", over + hook + gone)
+    assert "valid today" in findings(desk, "source code", "--files")[0]
+    assert "expected base64" in findings(desk, "source hook", "--files")[0]
+    assert len(findings(desk, "secret of sources.gone.secrets[one]", "--files")) == 1
+    assert findings(desk, "secret of sources.code", "--files") == []

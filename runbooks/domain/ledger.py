@@ -87,6 +87,7 @@ class EntryType(StrEnum):
     ANCHOR_FAILED = "anchor_failed"
     BUNDLE_EXPORTED = "bundle_exported"
     SIGNAL_RECEIVED = "signal_received"
+    SIGNALS_QUIETED = "signals_quieted"
 
 
 class Draft(Value):

@@ -1,6 +1,6 @@
 """What was understood becomes incidents: one transaction per batch, by the rules of `runbooks/domain/correlation.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from runbooks.domain.configuration import Configuration
@@ -11,6 +11,7 @@ from runbooks.domain.correlation import (
     GotWorse,
     IncidentDraft,
     KnownIncident,
+    Quiet,
     Standing,
     Verdict,
     correlate,
@@ -22,6 +23,7 @@ from runbooks.domain.correlation import (
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Floor, Severity, SeverityJudgement, judge_severity
 from runbooks.domain.signal import Classified, Signal, Strength
 from runbooks.domain.value import canonical, digest_of
@@ -29,6 +31,8 @@ from tasks.incident import with_floors
 from tasks.installation import Installation
 from tasks.stores import SignalStore
 
+MOST_AT_ONCE = 500
+LEARNT = "ledger"
 LONGEST_TEXT = 20_000
 """Of a signal's text in the report; the whole delivery is sealed beside it."""
 EARLIEST_BEGINNING_DAYS = 7
@@ -42,6 +46,9 @@ class Understood:
     delivery: str
     found: tuple[tuple[Signal, Classified], ...] = ()
     defect: str = ""
+
+
+_Part = tuple[Understood, tuple[tuple[Signal, Classified], ...], bool]
 
 
 @dataclass
@@ -58,15 +65,44 @@ class Correlator:
         self._id = self.installation.id.encode()
 
     def take_in(self, batch: Sequence[Understood], now: Instant) -> list[Correlated]:
-        """What became of every new signal of these deliveries; all of it is kept, or nothing."""
+        """What became of every new signal of these deliveries.
+
+        A transaction holds at most `MOST_AT_ONCE` signals, because the door waits for it. A delivery is marked read
+        with its last signal; one that is read again after a crash finds its first ones known. An event that is known
+        and that a corrected mapping places elsewhere is judged again; the incident that it was in keeps its count.
+        """
         said: list[Correlated] = []
-        with self.store.writing():
-            for one in batch:
-                for signal, classified in one.found:
-                    if not self.store.known(signal):
-                        said.append(self._take(signal, classified, now))
-                self.store.read(one.delivery, now, len(one.found), one.defect)
+        for part in _parts(batch):
+            with self.store.writing():
+                for one, found, last in part:
+                    for signal, classified in found:
+                        known = self.store.known(signal)
+                        key = self._key(signal, classified)
+                        if known is None or (known[0] != signal.mapping and known[1] != key):
+                            said.append(self._take(signal, classified, key, now))
+                    if last:
+                        self.store.read(one.delivery, now, len(one.found), one.defect)
         return said
+
+    def learn(self, now: Instant) -> None:
+        """What the ledger says since we looked last: incidents that were closed, systems that are kept quiet.
+
+        A signal that joined in the instant of the closure, and was received after it, is judged again.
+        """
+        ledger, seen = self.installation.store, int(self.store.mark(LEARNT) or 0)
+        size = ledger.size()
+        if size == seen:
+            return
+        news = ledger.entries(since=seen, types=(EntryType.INCIDENT_CLOSED, EntryType.SIGNALS_QUIETED))
+        with self.store.writing():
+            for entry in news:
+                if entry.type is EntryType.SIGNALS_QUIETED:
+                    self.store.keep_quiet(Quiet.model_validate(entry.body["quiet"]))
+                elif entry.incident and self.store.find(entry.incident) is not None:
+                    self.store.end(entry.incident, Standing.CLOSED, entry.at)
+                    for kept in self.store.joined_after(entry.incident, entry.at):
+                        self.store.settle(kept.signal, self._judge(kept.signal, kept.classified, now))
+            self.store.set_mark(LEARNT, str(size))
 
     def end_quiet(self, now: Instant) -> int:
         """Signals whose quiet is over and that still fire are looked at as if they came now; how many."""
@@ -92,9 +128,9 @@ class Correlator:
             return
         self.store.settle(kept, self._judge(signal, classified, now))
 
-    def _take(self, signal: Signal, classified: Classified, now: Instant) -> Correlated:
+    def _take(self, signal: Signal, classified: Classified, key: str, now: Instant) -> Correlated:
         said = self._judge(signal, classified, now)
-        self.store.keep(signal, classified, self._key(signal, classified), said)
+        self.store.keep(signal, classified, key, said)
         alert = signal.alert or signal.event_key
         self.store.keep_alert(
             signal.source, alert, newer(self.store.alert(signal.source, alert), signal), said.incident
@@ -146,11 +182,11 @@ class Correlator:
     def _open(
         self, signal: Signal, classified: Classified, said: Correlated, now: Instant, *, at_once: bool
     ) -> str:  # fmt: skip
-        material = canonical({"source": signal.source, "event": signal.event_key}).decode()
+        key = correlation_key(signal, classified, at_once=at_once)
+        material = canonical({"source": signal.source, "event": signal.event_key, "key": key}).decode()
         incident = short_id("INC", self._id + material.encode())
         archetype, system = self._flow(classified), signal.system or UNKNOWN_SYSTEM
         severity = self._severity(classified)
-        key = correlation_key(signal, classified, at_once=at_once)
         known_system = self.configuration.systems.get(system)
         draft = IncidentDraft(
             report=self._report(signal, classified, archetype, key), archetype=archetype,
@@ -222,6 +258,22 @@ class Correlator:
         self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=None, storm=incident,
                         signals=0)  # fmt: skip
         return incident
+
+
+def _parts(batch: Sequence[Understood]) -> Iterator[list[_Part]]:
+    """The batch cut into transactions: deliveries with some of their signals, and whether those are the last."""
+    part: list[_Part] = []
+    held = 0
+    for one in batch:
+        for start in range(0, max(1, len(one.found)), MOST_AT_ONCE):
+            found = one.found[start : start + MOST_AT_ONCE]
+            part.append((one, found, start + MOST_AT_ONCE >= len(one.found)))
+            held += len(found)
+            if held >= MOST_AT_ONCE:
+                yield part
+                part, held = [], 0
+    if part:
+        yield part
 
 
 def _began(signal: Signal) -> Instant | None:

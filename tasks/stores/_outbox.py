@@ -15,9 +15,23 @@ class Outbox(SignalFile):
 
     # The outbox.
 
+    def unopened(self) -> list[OutboxRow]:
+        """Incidents that do not stand in the ledger yet, the worst first."""
+        return self._rows("opened_at IS NULL", 100)
+
+    def next_start(self) -> OutboxRow | None:
+        """The response that starts next: the worst, then the oldest, of those whose incident stands."""
+        found = self._rows("opened_at IS NOT NULL", 1)
+        return found[0] if found else None
+
     def waiting(self) -> list[OutboxRow]:
         """Responses that have not started, in the order in which they will: the worst first, then the oldest."""
-        found = self._all(f"SELECT {_OUTBOX} FROM outbox WHERE started_at IS NULL ORDER BY rank, seq")  # noqa: S608
+        return self._rows("1", -1)
+
+    def _rows(self, which: str, most: int) -> list[OutboxRow]:
+        found = self._all(
+            f"SELECT {_OUTBOX} FROM outbox WHERE started_at IS NULL AND {which} ORDER BY rank, seq LIMIT ?", most  # noqa: S608
+        )  # fmt: skip
         return [OutboxRow.model_validate(dict(zip(_OUTBOX.split(", "), row, strict=True))) for row in found]
 
     def opened(self, incident: str, at: Instant) -> None:
@@ -58,6 +72,13 @@ class Outbox(SignalFile):
     def kept_quiet(self, quiet: str) -> list[TakenSignal]:
         """The signals that it keeps back."""
         found = self._all(f"SELECT {_TAKEN} FROM signal WHERE quiet = ? ORDER BY seq", quiet)  # noqa: S608 - our own words
+        return [taken(row) for row in found]
+
+    def joined_after(self, incident: str, at: Instant) -> list[TakenSignal]:
+        """Signals that joined this incident and were received after this instant."""
+        found = self._all(
+            f"SELECT {_TAKEN} FROM signal WHERE incident = ? AND received_at > ? ORDER BY seq", incident, at  # noqa: S608
+        )  # fmt: skip
         return [taken(row) for row in found]
 
     def settle(self, signal: Signal, said: Correlated) -> None:

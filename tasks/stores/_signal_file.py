@@ -16,8 +16,8 @@ CREATE TABLE IF NOT EXISTS reading(
   delivery TEXT PRIMARY KEY, read_at TEXT NOT NULL, signals INTEGER NOT NULL, defect TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reading_defect ON reading(read_at) WHERE defect <> '';
 CREATE TABLE IF NOT EXISTS signal(
-  seq INTEGER PRIMARY KEY, delivery TEXT NOT NULL, source TEXT NOT NULL, event_key TEXT NOT NULL, key TEXT NOT NULL,
-  received_at TEXT NOT NULL, verdict TEXT NOT NULL, incident TEXT, quiet TEXT, because TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY, delivery TEXT NOT NULL, source TEXT NOT NULL, event_key TEXT NOT NULL, mapping TEXT NOT NULL,
+  key TEXT NOT NULL, received_at TEXT NOT NULL, verdict TEXT NOT NULL, incident TEXT, quiet TEXT, because TEXT NOT NULL,
   signal BLOB NOT NULL, classified BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS one_event ON signal(source, event_key);
 CREATE INDEX IF NOT EXISTS signal_incident ON signal(incident, seq);

@@ -26,19 +26,22 @@ class SignalStore(Outbox):
         self._do("UPDATE delivery SET done = 1 WHERE id = ?", delivery)
         self._do("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", delivery, at, signals, defect)
 
-    def known(self, signal: Signal) -> bool:
-        """Whether this event was delivered before."""
-        return bool(
-            self._all("SELECT 1 FROM signal WHERE source = ? AND event_key = ?", signal.source, signal.event_key)
+    def known(self, signal: Signal) -> tuple[Digest, Digest] | None:
+        """Mapping and key of this event, if it was delivered before."""
+        found = self._all(
+            "SELECT mapping, key FROM signal WHERE source = ? AND event_key = ?", signal.source, signal.event_key
         )
+        return (str(found[0][0]), str(found[0][1])) if found else None
 
     def keep(self, signal: Signal, classified: Classified, key: Digest, said: Correlated) -> None:
-        """Keep a signal that is not known, with what became of it."""
+        """Keep a signal with what became of it; in place of how the same event was read before, if it was."""
         self._do(
-            "INSERT INTO signal(delivery, source, event_key, key, received_at, verdict, incident, quiet, because, signal,"
-            " classified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            signal.delivery, signal.source, signal.event_key, key, signal.received_at, said.verdict, said.incident,
-            said.quiet, said.because, signal.canonical(), classified.canonical(),
+            "INSERT INTO signal(source, event_key, mapping, delivery, key, received_at, verdict, incident, quiet, because,"
+            " signal, classified) VALUES (?, ?, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (source, event_key) DO"
+            " UPDATE SET mapping = ?3, delivery = ?4, key = ?5, received_at = ?6, verdict = ?7, incident = ?8, quiet = ?9,"
+            " because = ?10, signal = ?11, classified = ?12",
+            signal.source, signal.event_key, signal.mapping, signal.delivery, key, signal.received_at, said.verdict,
+            said.incident, said.quiet, said.because, signal.canonical(), classified.canonical(),
         )  # fmt: skip
 
     def alert(self, source: str, alert: str) -> AlertState | None:

@@ -25,6 +25,10 @@ MAY_CATCH_ALL: Mapping[str, tuple[int, str]] = {
         2,
         "one flow file that fails to import, in any way, must not keep the others from starting; warming up is only speed",
     ),
+    "tasks/intake/understanding.py": (
+        2,
+        "one delivery that our own reading cannot bear is kept as a visible defect and keeps nothing else waiting",
+    ),
     "tasks/connectors/_signals.py": (
         1,
         "no foreign exception leaves a connector: each becomes an error that says what state the system is in",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runbooks.domain.configuration import Configuration, Policy
 from runbooks.domain.containment import Verb
-from runbooks.domain.correlation import Correlated, CorrelationRules
+from runbooks.domain.correlation import Correlated, CorrelationRules, IncidentDraft
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
 from runbooks.domain.preauthorisation import Preauthorisation
@@ -94,3 +94,9 @@ def deliver(path: Path, signal: Signal, body: bytes = b"{}") -> None:
         Arrival(signal.delivery, signal.source, NOON_NS, "application/json", (), signal.strength, None, None, False,
                 bytes.fromhex(digest_of(body)[7:]), body)
     ])  # fmt: skip
+
+
+def draft_of(intake: Intake, incident: str) -> IncidentDraft:
+    """What opens this incident, while it waits for its response."""
+    row = next(row for row in intake.store.waiting() if row.incident == incident)
+    return IncidentDraft.from_bytes(row.draft)

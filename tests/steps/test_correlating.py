@@ -3,11 +3,10 @@
 import random
 import sqlite3
 import threading
-from collections.abc import Iterator
 
 import pytest
 
-from runbooks.domain.correlation import IncidentDraft, Quiet, Standing, Verdict
+from runbooks.domain.correlation import Standing, Verdict
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
@@ -15,22 +14,9 @@ from runbooks.domain.severity import Floor, Severity
 from runbooks.domain.signal import Strength, TriageOutcome
 from tasks.stores import open_signals, open_spool
 from tests.steps.desk import Desk
-from tests.steps.intake_ground import NOW, Intake, a_classified, a_signal, deliver, resolved
+from tests.steps.intake_ground import NOW, Intake, a_classified, a_signal, deliver, draft_of, resolved
 
 MINUTE, HOUR = 60, 3600
-
-
-@pytest.fixture
-def intake(desk: Desk) -> Iterator[Intake]:
-    desk.installation.activate_if_fresh()
-    made = Intake(desk.installation)
-    yield made
-    made.store.close()
-
-
-def draft_of(intake: Intake, incident: str) -> IncidentDraft:
-    row = next(row for row in intake.store.waiting() if row.incident == incident)
-    return IncidentDraft.from_bytes(row.draft)
 
 
 def test_the_same_event_again_in_any_number_is_one_signal_and_one_incident(intake: Intake) -> None:
@@ -183,57 +169,6 @@ def test_what_an_incident_is_opened_with(intake: Intake) -> None:
     assert (draft.report.system, draft.report.reporter_proven, draft.drill) == ("unknown-system", False, False)
 
 
-def a_quiet(intake: Intake, until: int) -> None:
-    intake.store.keep_quiet(
-        Quiet(
-            id="QUIET-1",
-            system="helper",
-            since=NOW,
-            until=later(NOW, until),
-            maintenance=True,
-            person="ana",
-            reason="r",
-        )
-    )
-
-
-def test_what_still_fires_when_the_quiet_ends_opens_then(intake: Intake) -> None:
-    a_quiet(intake, HOUR)
-    said = intake.take(
-        a_signal("still", 10, alert="a"), a_signal("gone", 20, alert="b"), resolved("b-over", 30, alert="b"),
-        a_signal("elsewhere", 40, system="other"),
-    )  # fmt: skip
-    assert [one.verdict for one in said] == ["quiet", "quiet", "resolved", "opened"]
-    assert intake.correlator.end_quiet(later(NOW, HOUR - 1)) == 0
-    before = intake.incidents()
-    assert intake.correlator.end_quiet(later(NOW, HOUR)) == 2
-    opened = [one for one in intake.incidents() if one not in before]
-    assert [draft_of(intake, one).report.system for one in opened] == ["helper"]
-    assert [kept.signal.alert for kept in intake.store.signals_of(opened[0], 9)] == ["a"]
-    assert intake.correlator.end_quiet(later(NOW, 2 * HOUR)) == 0
-    assert intake.take(a_signal("still", HOUR + 1)) == [], "the repeat is known"
-
-
-def test_what_is_worse_than_foreseen_opens_in_spite_of_quiet(intake: Intake) -> None:
-    a_quiet(intake, HOUR)
-    assert intake.take(a_signal(), classified=a_classified(Severity.SEV1))[0].verdict is Verdict.OPENED
-
-
-def test_a_storm_opens_one_parent_and_keeps_counting(intake: Intake) -> None:
-    said = [intake.take(a_signal(f"s{n}", n, system=f"system-{n}"))[0] for n in range(45)]
-    assert {one.verdict for one in said} == {Verdict.OPENED}
-    drafts = {row.incident: IncidentDraft.from_bytes(row.draft) for row in intake.store.waiting()}
-    assert len(drafts) == 46, "45 incidents, none of them dropped, and one that stands for the storm"
-    parents = {draft.storm for draft in drafts.values() if draft.storm}
-    assert len(parents) == 1
-    parent = parents.pop()
-    children = [one for one, draft in drafts.items() if draft.storm == parent and one != parent]
-    assert children == [one.incident for one in said[20:]]
-    assert (drafts[parent].report.system, drafts[parent].archetype) == ("several-systems", Archetype.UNCLASSIFIED)
-    calm = intake.take(a_signal("later", HOUR, system="system-x"))[0]
-    assert draft_of(intake, str(calm.incident)).storm is None
-
-
 def test_ten_thousand_alerts_of_one_cause_are_one_incident(intake: Intake) -> None:
     signals = [a_signal(str(n), n // 100, alert=str(n)) for n in range(10_000)]
     for start in range(0, 10_000, 500):
@@ -289,7 +224,7 @@ def test_the_database_itself_refuses_a_second_open_incident_and_a_second_event(i
             )
         with pytest.raises(sqlite3.IntegrityError, match=r"signal\.event_key"):
             base.execute(
-                "INSERT INTO signal SELECT 999, delivery, source, event_key, key, received_at, verdict, incident, quiet,"
-                " because, signal, classified FROM signal"
+                "INSERT INTO signal SELECT 999, delivery, source, event_key, mapping, key, received_at, verdict, incident,"
+                " quiet, because, signal, classified FROM signal"
             )
     base.close()

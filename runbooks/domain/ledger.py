@@ -129,11 +129,25 @@ class LedgerEntry(Value):
         cls, draft: Draft, *, index: int, at: Instant, incident_seq: int | None, incident_prev: Digest | None
     ) -> Self:
         """The entry that this draft becomes at this place in the log."""
-        fields = {name: getattr(draft, name) for name in Draft.model_fields}
+        return cls.with_core(draft, index=index, at=at, incident_seq=incident_seq, incident_prev=incident_prev)[0]
+
+    @classmethod
+    def with_core(
+        cls, draft: Draft, *, index: int, at: Instant, incident_seq: int | None, incident_prev: Digest | None
+    ) -> tuple[Self, bytes]:
+        """The same, and its core: who stores it need not make the bytes a second time."""
+        who = draft.actor
+        core = canonical({
+            "type": draft.type.value, "at": at, "actor": {"kind": who.kind.value, "name": who.name},
+            "incident": draft.incident, "incident_seq": incident_seq, "incident_prev": incident_prev,
+            "flow_run_id": draft.flow_run_id, "subject": draft.subject, "body": draft.body,
+        })  # fmt: skip
         entry = cls(
-            **fields, index=index, at=at, incident_seq=incident_seq, incident_prev=incident_prev, leaf=leaf_hash(b"")
-        )
-        return entry.model_copy(update={"leaf": leaf_hash(entry.core())})
+            index=index, key=draft.key, type=draft.type, at=at, actor=who, incident=draft.incident,
+            incident_seq=incident_seq, incident_prev=incident_prev, flow_run_id=draft.flow_run_id,
+            subject=draft.subject, body=draft.body, leaf=leaf_hash(core),
+        )  # fmt: skip
+        return entry, core
 
 
 def leaf_hash(data: bytes) -> Digest:

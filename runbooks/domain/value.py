@@ -8,6 +8,7 @@ bytes; a test compares the two on generated values.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,9 @@ Json = Any
 """What `canonical` accepts: the JSON profile described above. Checked at run time, at the one place that matters."""
 
 _LARGEST = 2**53 - 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_TEXT = {str}
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class NotCanonicalError(ValueError):
@@ -52,10 +56,25 @@ def _check(value: Json, where: str) -> None:  # noqa: C901 - one branch per kind
     raise NotCanonicalError(f"{where}: {type(value).__name__} has no canonical form; use text, integer, list or object")
 
 
+def _plain(value: Json) -> bool:
+    """Whether it is inside the profile for certain. What is not plain is looked at again by `_check`, which says where."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() or _SURROGATE.search(value) is None
+    if kind is dict:
+        return {*map(type, value)} <= _TEXT and "".join(value).isascii() and all(map(_plain, value.values()))
+    if kind is list:
+        return all(map(_plain, value))
+    if kind is int:
+        return -_LARGEST <= value <= _LARGEST  # type: ignore[no-any-return]
+    return value is None or kind is bool
+
+
 def canonical(value: Json) -> bytes:
     """The canonical UTF-8 bytes of a JSON value; raises `NotCanonicalError` outside the profile."""
-    _check(value, "value")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    if not _plain(value):
+        _check(value, "value")
+    return _ENCODER.encode(value).encode()
 
 
 def digest_of(data: bytes) -> Digest:

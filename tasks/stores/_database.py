@@ -26,7 +26,8 @@ RECONNECT_SECONDS = 5.0
 
 _PAUSE_SECONDS = 0.02
 _LOCK = 0x7175656C6C  # "quell"
-_LOCK_LOG = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({_LOCK})"}
+LOCK_LOG = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({_LOCK})"}
+"""The first statement of a writing transaction."""
 _Answer = TypeVar("_Answer")
 
 
@@ -45,7 +46,7 @@ def connect(url: str) -> Engine:
 
 
 def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: bool = False) -> _Answer:
-    """Run `work` in one transaction; repeated, and failing, as `_patiently` says."""
+    """Run `work` in one transaction; repeated, and failing, as `patiently` says."""
 
     def attempt() -> _Answer:
         with engine.connect() as connection:
@@ -53,27 +54,10 @@ def transact(engine: Engine, work: Callable[[Connection], _Answer], *, reading: 
             with settled.begin():
                 return work(settled)
 
-    return _patiently(engine, attempt)
+    return patiently(engine, attempt)
 
 
-def transact_bare(engine: Engine, work: Callable[[Any], _Answer]) -> _Answer:
-    """The same as a writing `transact`, for prepared statements: `work` gets the driver's own cursor."""
-
-    def attempt() -> _Answer:
-        connection = engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute(_LOCK_LOG[engine.dialect.name])
-            answer = work(cursor)
-            connection.commit()
-            return answer
-        finally:
-            connection.close()  # into the pool, which rolls back what was not committed and drops what broke
-
-    return _patiently(engine, attempt)
-
-
-def _patiently(engine: Engine, attempt: Callable[[], _Answer]) -> _Answer:
+def patiently(engine: Engine, attempt: Callable[[], _Answer]) -> _Answer:
     """Repeat while the database is locked, and for a while when it is out of reach.
 
     Repeating is safe because every write is idempotent under its key, or takes a new fence. Raises LedgerError when
@@ -141,7 +125,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get("quell_reading")
-        connection.exec_driver_sql("BEGIN" if reading else _LOCK_LOG["sqlite"])
+        connection.exec_driver_sql("BEGIN" if reading else LOCK_LOG["sqlite"])
 
     return _safe_after_fork(engine)
 
@@ -162,7 +146,7 @@ def _postgresql(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if not connection.get_execution_options().get("quell_reading"):
-            connection.exec_driver_sql(_LOCK_LOG["postgresql"])
+            connection.exec_driver_sql(LOCK_LOG["postgresql"])
 
     return _safe_after_fork(engine)
 

@@ -17,6 +17,8 @@ def faults_of(connection: Connection) -> list[ChainFault]:
     readable: list[LedgerEntry] = []
     edge = Frontier()
     last: str | None = None
+    if connection.dialect.name == "sqlite":
+        connection.connection.driver_connection.text_factory = _any_text  # type: ignore[union-attr]
     for row in connection.execute(select(entries).order_by(entries.c.index)):
         last = row.leaf
         edge.append(_leaf_bytes(row.leaf))
@@ -35,16 +37,16 @@ def _head_faults(rows: Any, edge: Frontier, last: str | None) -> list[ChainFault
     stored, faults = rows[0], []
     if stored.size != edge.size:
         faults.append(f"the head says {stored.size} entries, {edge.size} are there: the end was cut off or invented")
-    if stored.root != edge.root() or bytes(stored.frontier) != edge.packed() or stored.last != last:
+    if (stored.root, stored.frontier, stored.last) != (edge.root(), edge.packed(), last):
         faults.append("the stored head is not the head of these entries: they were changed, moved or replaced")
     return [ChainFault(index=edge.size, what=what) for what in faults]
 
 
-def _leaf_bytes(leaf: str) -> bytes:
+def _leaf_bytes(leaf: Any) -> bytes:
     """An unreadable leaf still takes its place in the tree, as one that fits nothing."""
     try:
         return bytes.fromhex(leaf.removeprefix("sha256:"))
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         return bytes(32)
 
 
@@ -67,3 +69,8 @@ def look(connection: Connection) -> None:
         raise forked("the head row is missing or of another layout")
     if stored.size != (0 if last is None else last.index + 1) or stored.last != (last and last.leaf):
         raise forked(f"the head says {stored.size} entries, the last one there is {last.index if last else 'none'}")
+
+
+def _any_text(stored: bytes) -> str:
+    """Bytes that are no UTF-8 in a column of text: they differ from every entry, and that is then said."""
+    return stored.decode(errors="surrogateescape")

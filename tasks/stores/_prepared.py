@@ -23,7 +23,7 @@ class Prepared:
 
     def run(self, cursor: Any, values: Mapping[str, Any]) -> Any:
         """Execute on a driver's cursor; the first row with its columns as attributes, or None."""
-        given = {**self._fixed, **values}
+        given = {**self._fixed, **values} if self._fixed else values
         cursor.execute(self._text, given if self._order is None else [given[name] for name in self._order])
         if cursor.description is None:
             return None

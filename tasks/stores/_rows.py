@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.ledger import LedgerEntry, leaf_hash
 from runbooks.domain.value import Json
+from tasks.stores._frontier import Frontier
 
 LARGEST_CORE = 65_535
 """Bytes; the limit of an entry in a C2SP tlog-tiles bundle. Entries hold digests, payloads belong into the vault."""
@@ -16,9 +17,8 @@ LARGEST_CORE = 65_535
 _REPEATED = ("type", "at", "incident", "incident_seq", "incident_prev", "flow_run_id")
 
 
-def row_of(entry: LedgerEntry) -> dict[str, Json]:
+def row_of(entry: LedgerEntry, core: bytes) -> dict[str, Json]:
     """The row of a new entry; LedgerError when its core is too large."""
-    core = entry.core()
     if len(core) > LARGEST_CORE:
         raise LedgerError(
             f"an entry {entry.type} of {len(core)} bytes was to be written; the limit is {LARGEST_CORE}.",
@@ -29,19 +29,38 @@ def row_of(entry: LedgerEntry) -> dict[str, Json]:
     return row | {"type": entry.type.value, "core": core}
 
 
-def entry_of(row: Any, prefix: str = "") -> LedgerEntry:
+def entry_of(row: Any) -> LedgerEntry:
     """The entry of a row; LedgerError naming the index when row, core and leaf do not agree."""
-    index: int = getattr(row, f"{prefix}index")
-    core = bytes(getattr(row, f"{prefix}core"))
-    leaf: str = getattr(row, f"{prefix}leaf")
-    if leaf_hash(core) != leaf:
-        raise forked(f"entry {index} does not match its leaf hash: it was changed")
-    return _believed(row, prefix, index, core, leaf)
+    if leaf_hash(_core(row)) != row.leaf:
+        raise forked(f"entry {row.index} does not match its leaf hash: it was changed")
+    return unchecked_entry_of(row)
 
 
 def unchecked_entry_of(row: Any) -> LedgerEntry:
     """The same without comparing the leaf, for a check that goes on to report it; LedgerError when unreadable."""
-    return _believed(row, "", row.index, bytes(row.core), row.leaf)
+    try:
+        entry = LedgerEntry(**json.loads(_core(row)), index=row.index, key=row.key, leaf=row.leaf)
+    except (ValueError, TypeError, ValidationError) as error:
+        raise forked(f"entry {row.index} cannot be read: it was changed") from error
+    for name in _REPEATED:
+        if getattr(row, name) != getattr(entry, name):
+            raise forked(f"the column {name} of entry {row.index} differs from the entry itself")
+    return entry
+
+
+def _core(row: Any) -> bytes:
+    """SQLite keeps what it is given, whatever the column is for: text in place of bytes is no core."""
+    if isinstance(row.core, str):
+        raise forked(f"the core of entry {row.index} is text, not bytes: it was changed")
+    return bytes(row.core)
+
+
+def edge_of(size: Any, frontier: Any) -> Frontier:
+    """The right edge as the head row has it; LedgerError when it cannot be the edge of a tree of this size."""
+    try:
+        return Frontier(size, bytes(frontier))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise forked(f"the stored head is damaged: no right edge of a tree of {size} leaves") from error
 
 
 def chained(entries: Sequence[LedgerEntry]) -> None:
@@ -60,14 +79,3 @@ def forked(problem: str) -> LedgerError:
         now="nothing was written; the ledger refuses to go on from here.",
         next_step="keep a copy of the database as it is, compare it with the last anchored checkpoint, and have a second person restore it.",
     )
-
-
-def _believed(row: Any, prefix: str, index: int, core: bytes, leaf: str) -> LedgerEntry:
-    try:
-        entry = LedgerEntry(**json.loads(core), index=index, key=getattr(row, f"{prefix}key"), leaf=leaf)
-    except (ValueError, TypeError, ValidationError) as error:
-        raise forked(f"entry {index} cannot be read: it was changed") from error
-    for name in _REPEATED:
-        if getattr(row, prefix + name) != getattr(entry, name):
-            raise forked(f"the column {name} of entry {index} differs from the entry itself")
-    return entry

@@ -1,7 +1,8 @@
 """The ledger in a database: one code for SQLite and PostgreSQL.
 
 An append is one transaction of three statements: read the place (head, this key, this incident's last entry), insert
-the entry, move the head. The database serialises writers, so index, chains and head agree without any lock of ours.
+the entry, move the head. The database serialises writers, so index, chains and head agree without any lock of ours;
+the one lock here only lets the threads of a process share their line to it.
 """
 
 import weakref
@@ -9,21 +10,29 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.stores import _claims as claims
 from tasks.stores import _inspection as inspection
-from tasks.stores._database import connect, transact, transact_bare
+from tasks.stores._database import connect, transact
 from tasks.stores._frontier import Frontier
+from tasks.stores._line import Line
 from tasks.stores._prepared import Prepared
-from tasks.stores._rows import chained, entry_of, forked, row_of
+from tasks.stores._rows import chained, edge_of, entry_of, forked, row_of
 from tasks.stores._schema import LAYOUT, entries, head
 from tasks.stores.base import ClaimRow, LeaseRow
 
-_same_key, _before = entries.alias("same_key"), entries.alias("before")
+_before = entries.alias("before")
+_LAST_OF_INCIDENT = (
+    select(entries.c.index)
+    .where(entries.c.incident == bindparam("of_incident"))
+    .order_by(entries.c.incident_seq.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 
 _PLACE = (
     select(
@@ -34,22 +43,12 @@ _PLACE = (
         head.c.last,
         select(entries.c.leaf).where(entries.c.index == head.c.size - 1).scalar_subquery().label("stands"),
         select(entries.c.leaf).where(entries.c.index == bindparam("seen_index")).scalar_subquery().label("seen_leaf"),
+        select(entries.c.index).where(entries.c.key == bindparam("wanted_key")).scalar_subquery().label("old"),
         _before.c.incident_seq,
         _before.c.leaf.label("incident_leaf"),
-        *(_same_key.c[column.name].label(f"old_{column.name}") for column in entries.c),
     )
     .select_from(head)
-    .outerjoin(_same_key, _same_key.c.key == bindparam("wanted_key"))
-    .outerjoin(
-        _before,
-        (_before.c.incident == bindparam("of_incident"))
-        & (
-            _before.c.incident_seq
-            == select(func.max(entries.c.incident_seq))
-            .where(entries.c.incident == bindparam("of_incident"))
-            .scalar_subquery()
-        ),
-    )
+    .outerjoin(_before, _before.c.index == _LAST_OF_INCIDENT)
 )
 _MOVED = ("size", "frontier", "root", "last")
 
@@ -73,16 +72,21 @@ class SqlLedger:
         self._engine = engine
         self._seen: tuple[int, Digest | None] = (-1, None)
         """Index and leaf of the newest entry that this process has seen: as long as it stands, nothing was rolled back."""
+        self._sound: tuple[int, bytes, Digest] | None = None
+        """Size, edge and root that this process computed from one another: the same need not be computed again."""
+        self._line = Line(engine)
         self._place = Prepared(_PLACE, engine.dialect)
+        self._old = Prepared(select(entries).where(entries.c.index == bindparam("old")), engine.dialect)
         self._insert = Prepared(insert(entries), engine.dialect, tuple(entries.c.keys()))
         self._move_head = Prepared(update(head).where(head.c.only == 0), engine.dialect, _MOVED)
         weakref.finalize(self, engine.dispose)
+        weakref.finalize(self, self._line.close)
 
     def append(self, draft: Draft, at: Instant) -> LedgerEntry:
         return self.append_all((draft,), at)[0]
 
     def append_all(self, drafts: Sequence[Draft], at: Instant) -> list[LedgerEntry]:
-        return self._saw(transact_bare(self._engine, lambda cursor: self._write(cursor, drafts, at)))
+        return self._saw(self._line.transact(lambda cursor: self._write(cursor, drafts, at)))
 
     def find(self, key: str) -> LedgerEntry | None:
         found = self._read(select(entries).where(entries.c.key == key))
@@ -192,24 +196,35 @@ class SqlLedger:
                 raise forked("the head row is gone")
             if edge is None:
                 _not_rolled_back(index, leaf, place)
-                edge = _edge_of(place)
-            if place.old_index is not None:
-                written.append(entry_of(place, "old_"))
+                edge = self._edge_of(place)
+            if place.old is not None:
+                written.append(entry_of(self._old.run(cursor, {"old": place.old})))
                 continue
-            last = LedgerEntry.write(
+            last, core = LedgerEntry.with_core(
                 draft,
                 index=edge.size,
                 at=at,
                 incident_seq=None if draft.incident is None else _after(place.incident_seq),
                 incident_prev=place.incident_leaf,
             )
-            self._insert.run(cursor, row_of(last))
+            self._insert.run(cursor, row_of(last, core))
             edge.append(bytes.fromhex(last.leaf.removeprefix("sha256:")))
             written.append(last)
         if edge is not None and last is not None:
-            moved = {"size": edge.size, "frontier": edge.packed(), "root": edge.root(), "last": last.leaf}
-            self._move_head.run(cursor, moved)
+            self._sound = edge.size, edge.packed(), edge.root()
+            self._move_head.run(cursor, dict(zip(_MOVED, (*self._sound, last.leaf), strict=True)))
         return written
+
+    def _edge_of(self, place: Any) -> Frontier:
+        """The stored right edge; LedgerError when head, edge and last entry do not agree."""
+        if place.layout != LAYOUT:
+            raise forked(f"its layout is {place.layout}, this program writes {LAYOUT}")
+        if place.stands != place.last:
+            raise forked(f"the head says {place.size} entries, the last of them is missing or another one")
+        edge = edge_of(place.size, place.frontier)
+        if (place.size, place.frontier, place.root) != self._sound and edge.root() != place.root:
+            raise forked("the stored head does not match its own frontier")
+        return edge
 
     def _saw(self, written: list[LedgerEntry]) -> list[LedgerEntry]:
         newest = max(written, key=lambda entry: entry.index, default=None)
@@ -221,21 +236,6 @@ class SqlLedger:
 def _not_rolled_back(index: int, leaf: Digest | None, row: Any) -> None:
     if leaf is not None and row.seen_leaf != leaf:
         raise forked(f"entry {index} is gone or another one than this process saw: the database was rolled back")
-
-
-def _edge_of(place: Any) -> Frontier:
-    """The stored right edge; LedgerError when head, edge and last entry do not agree."""
-    if place.layout != LAYOUT:
-        raise forked(f"its layout is {place.layout}, this program writes {LAYOUT}")
-    try:
-        edge = Frontier(place.size, bytes(place.frontier))
-    except ValueError as error:
-        raise forked(f"the stored head is damaged: {error}") from error
-    if edge.root() != place.root:
-        raise forked("the stored head does not match its own frontier")
-    if place.stands != place.last:
-        raise forked(f"the head says {place.size} entries, the last of them is missing or another one")
-    return edge
 
 
 def _after(sequence: int | None) -> int:

@@ -1,6 +1,7 @@
 """Somebody with the database in their hands changes it: what the ledger store notices by itself, and what it cannot."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,27 @@ def test_a_rollback_under_a_running_process_is_noticed_even_when_others_wrote_on
     for attempt in (watching.head, lambda: watching.append(a_draft("late"), NOW)):
         with pytest.raises(LedgerError, match="rolled back"):
             attempt()
+
+
+KINDS = {
+    "core as text": """UPDATE quell_entries SET core = CAST(core AS TEXT) WHERE "index" = 3""",
+    "leaf as bytes": """UPDATE quell_entries SET leaf = CAST(leaf AS BLOB) WHERE "index" = 3""",
+    "leaf as a number": """UPDATE quell_entries SET leaf = 7 WHERE "index" = 3""",
+    "type no text at all": """UPDATE quell_entries SET type = CAST(x'ff' AS TEXT) WHERE "index" = 3""",
+    "sequence as bytes": """UPDATE quell_entries SET incident_seq = x'01' WHERE "index" = 3""",
+    "frontier as text": "UPDATE quell_head SET frontier = 'the right edge'",
+    "size as text": "UPDATE quell_head SET size = 'seven'",
+    "root as bytes": "UPDATE quell_head SET root = x'00'",
+}
+
+
+@pytest.mark.parametrize("what", KINDS)
+def test_sqlite_keeps_a_value_of_another_kind_and_the_check_names_it(tmp_path: Path, what: str) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    store = open_ledger(url)
+    for number in range(COUNT):
+        store.append(a_draft(f"k{number}", f"INC-000{number % 2}"), NOW)
+    change(url, lambda connection: connection.exec_driver_sql(KINDS[what]))
+    assert open_ledger(url, even_forked=True).check() != []
+    with pytest.raises(LedgerError):
+        store.entries() if "entries" in KINDS[what] else store.append(a_draft("new"), NOW)

@@ -1,0 +1,65 @@
+"""The one connection on which a process appends: kept open, shared by its threads one after the other.
+
+A pool's hand-over costs as much as the statements of an append, so appending does without.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+
+from tasks.stores._database import LOCK_LOG, patiently
+
+_Answer = TypeVar("_Answer")
+_not_ours: list[Any] = []
+"""Connections of the process that this one was forked from: kept so that nothing here ever closes them."""
+
+
+class Line:
+    """Runs writing transactions on a connection of its own; after a fork the child makes itself another."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = threading.Lock()
+        self._connection: Any = None
+        seen = weakref.ref(self)
+
+        def forget() -> None:
+            line = seen()
+            if line is not None:
+                line.forget()
+
+        os.register_at_fork(after_in_child=forget)
+
+    def transact(self, work: Callable[[Any], _Answer]) -> _Answer:
+        """Run `work` with the driver's cursor in one transaction that owns the log; repeated as `patiently` says."""
+        return patiently(self._engine, lambda: self._attempt(work))
+
+    def _attempt(self, work: Callable[[Any], _Answer]) -> _Answer:
+        with self._turn:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+                self._connection.detach()
+            try:
+                cursor = self._connection.cursor()
+                cursor.execute(LOCK_LOG[self._engine.dialect.name])
+                answer = work(cursor)
+                self._connection.commit()
+            except BaseException:
+                self.close()  # which rolls back what was not committed
+                raise
+            return answer
+
+    def forget(self) -> None:
+        """What a child does first: it must not use, and not close, what is its parent's."""
+        _not_ours.append(self._connection)
+        self._turn, self._connection = threading.Lock(), None
+
+    def close(self) -> None:
+        """Give the connection up; the next transaction makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from runbooks.domain import bundle
 from runbooks.domain.checkpoint import SignedNote
-from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import EvidenceError
 from runbooks.domain.evidence import Collection, EvidenceClass
 from runbooks.domain.instants import moment
@@ -113,7 +112,10 @@ class _Export:
         )  # fmt: skip
 
     def _house(self, opened: int) -> list[LedgerEntry]:
-        """Entries of the installation that the incident rests on: all keys, and the rest as far as it matters."""
+        """Entries of the installation that the incident rests on: all keys, and the rest as far as it matters.
+
+        Of the configurations before it: the active one, and the one whose owners made it so.
+        """
         found = [e for e in self._home.store.entries(types=bundle.HOUSE_TYPES) if e.incident is None]
         before = [e for e in found if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < opened]
         report = self._home.store.entries(self._incident, types=(EntryType.INCIDENT_OPENED,))[0].subject["report"]
@@ -122,7 +124,7 @@ class _Export:
             if entry.type is EntryType.SIGNAL_RECEIVED:
                 return entry.subject.get("report") == report
             always = (EntryType.KEY_ADDED, EntryType.INSTALLATION_CREATED)
-            return entry.type in always or entry.index > opened or entry in before[-1:]
+            return entry.type in always or entry.index > opened or entry in before[-2:]
 
         return [entry for entry in found if matters(entry)]
 
@@ -185,24 +187,18 @@ class _Export:
         """What people signed, in files that `ssh-keygen -Y verify` takes."""
         for entry in entries:
             signed = bundle.signed_part(entry, lambda _, digest: self._home.vault.get(digest))
-            if signed is None:
+            active = bundle.active_before(entries, entry)
+            if signed is None or active is None:
                 continue
             said, proof, namespace = signed
             folder = f"data/decisions/{entry.index:09d}"
             at = f"{moment(entry.at):%Y%m%d%H%M%S}Z\n"
             self._file(f"{folder}/statement.json", canonical(said))
             self._file(f"{folder}/statement.json.sig", str(proof["signature"]).encode())
-            self._file(f"{folder}/allowed_signers", allowed_signers(self._then_active(entry)).encode())
+            self._file(f"{folder}/allowed_signers", allowed_signers(self._home.configuration(active)).encode())
             self._file(f"{folder}/person", f"{said['person']}\n".encode())
             self._file(f"{folder}/namespace", f"{namespace}\n".encode())
             self._file(f"{folder}/verify-time", at.encode())
-
-    def _then_active(self, entry: LedgerEntry) -> Configuration:
-        """The configuration that was active when this was signed (for an activation: the one before, if any)."""
-        found = [
-            e for e in self._home.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,)) if e.index < entry.index
-        ]
-        return self._home.configuration((found or [entry])[-1].subject["configuration"])
 
     def _seal(self, seal: bundle.Export, report: bytes) -> LedgerEntry:
         return self._home.pen(door_actor("export")).write(

@@ -9,11 +9,12 @@ from runbooks.domain import bundle
 from runbooks.domain.approval import Statement
 from runbooks.domain.audit import Finding, caveat, fault
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import QuellError
+from runbooks.domain.errors import ApprovalError, QuellError
 from runbooks.domain.evidence import Collection, EvidenceClass
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.merkle import Tree
 from runbooks.domain.merkle import leaf as leaf_of
+from runbooks.domain.signed import Activation
 from runbooks.domain.value import Digest, canonical, digest_of
 from tasks.bag import Bag, read
 from tasks.proofs import verify_bytes
@@ -172,11 +173,12 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
     expected: set[str] = set()
     for entry in entries:
         signed = bundle.signed_part(entry, lambda name, digest: _object(bag, name, digest))
-        if signed is None:
+        active = bundle.active_before(entries, entry)
+        if signed is None or active is None:
             continue
         said, proof, namespace = signed
         folder = f"{_DECISIONS}{entry.index:09d}"
-        configuration = _configuration(bag, entries, entry)
+        configuration = _configuration(bag, active)
         files = {
             "statement.json": canonical(said), "statement.json.sig": str(proof["signature"]).encode(),
             "person": f"{said.get('person')}\n".encode(), "namespace": f"{namespace}\n".encode(),
@@ -195,7 +197,7 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
                     )
                 )
         _allowed(bag, f"{folder}/allowed_signers", configuration, findings)
-        _signature(configuration, entry, said, str(proof["signature"]), namespace, folder, findings)
+        _signature(configuration, active, entry, said, str(proof["signature"]), namespace, folder, findings)
     findings += [fault(name, "belongs to no signed entry.", "it was added.") for name in sorted(names - expected)]
     listed = {name: bag.sha256(name) for name in names}
     sealed = next((e.subject.get("decisions") for e in reversed(entries) if e.type is EntryType.BUNDLE_EXPORTED), None)
@@ -230,12 +232,12 @@ def _allowed(bag: Bag, name: str, configuration: Configuration | None, findings:
 
 
 def _signature(
-    configuration: Configuration | None, entry: LedgerEntry, said: dict[str, object], signature: str, namespace: str,
-    folder: str, findings: list[Finding],
+    configuration: Configuration | None, active: Digest, entry: LedgerEntry, said: dict[str, object], signature: str,
+    namespace: str, folder: str, findings: list[Finding],
 ) -> None:  # fmt: skip
     name = str(said.get("person"))
     person = configuration.people.get(name) if configuration else None
-    if person is None:
+    if configuration is None or person is None:
         findings.append(
             fault(folder, f"{name} is not listed in the configuration that was active at entry {entry.index}, or it is not "
                   "here.", "whoever signed this had no say.")
@@ -244,6 +246,7 @@ def _signature(
     try:
         if entry.type is EntryType.DECISION_RECORDED:
             Statement.model_validate(said)
+        activation_follows(entry, said, active, configuration)
         verify_bytes(canonical(said), signature, person.ssh_keys, person=name, namespace=namespace)
     except (QuellError, ValidationError) as error:
         said_why = error.problem if isinstance(error, QuellError) else "the statement is not of its form"
@@ -256,12 +259,25 @@ def _signature(
         )
 
 
-def _configuration(bag: Bag, entries: list[LedgerEntry], entry: LedgerEntry) -> Configuration | None:
-    """The configuration that was active when this was signed (for an activation: the one before, if any)."""
-    known = [e for e in entries if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
-    if not known:
-        known = [entry] if entry.type is EntryType.CONFIGURATION_ACTIVATED else []
-    data = _object(bag, "configuration", max(known, key=lambda e: e.index).subject["configuration"]) if known else None
+def activation_follows(
+    entry: LedgerEntry, said: dict[str, object], active: Digest, configuration: Configuration
+) -> None:
+    """ApprovalError when an activation was signed for another step, or by nobody whose say it was."""
+    if entry.type is not EntryType.CONFIGURATION_ACTIVATED:
+        return
+    try:
+        why = Activation.model_validate(said).fault(active, entry.subject["configuration"], configuration.policy.owners)
+    except ValidationError:
+        why = "what was signed is no activation"
+    if why:
+        raise ApprovalError(
+            f"{why}.", now="this configuration became active without the signature that it needs.",
+            next_step="compare it with the one before, and ask the owners of the policy.",
+        )  # fmt: skip
+
+
+def _configuration(bag: Bag, digest: Digest) -> Configuration | None:
+    data = _object(bag, "configuration", digest)
     try:
         return Configuration.from_bytes(data) if data is not None else None
     except ValidationError:

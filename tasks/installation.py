@@ -11,7 +11,7 @@ from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.runbook import Runbook
-from runbooks.domain.value import Digest, Value
+from runbooks.domain.value import Digest, Json, Value
 from runbooks.loader import load_book
 from tasks.connectors import open_connector
 from tasks.connectors.base import Connector
@@ -60,8 +60,11 @@ class Installation:
         demand_sound(configuration)
         return configuration
 
-    def activate(self, configuration: Configuration, actor: Actor, proof: dict[str, str]) -> LedgerEntry:
-        """Make a configuration the active one, with its runbooks kept beside it. The caller has checked the right to."""
+    def activate(self, configuration: Configuration, actor: Actor, body: dict[str, Json]) -> LedgerEntry:
+        """Make a configuration the active one, with its runbooks kept beside it. The caller has checked the right to.
+
+        `body`: how it came to be; what an owner signed, with the proof, or in words why nobody did.
+        """
         digest = self.keep(configuration)
         for book in load_book(self.settings.book).values():
             self.keep(book)
@@ -70,7 +73,8 @@ class Installation:
             return before
         return self.pen(actor).write(
             EntryType.CONFIGURATION_ACTIVATED, f"configuration/{0 if before is None else before.index}/{digest}",
-            subject={"configuration": digest}, body={**proof, "signed_by_person": actor.kind == "person"},
+            subject={"configuration": digest},
+            body={**body, "signed_by_person": actor.kind == "person", "previous": before.leaf if before else None},
         )  # fmt: skip
 
     def _activation(self) -> LedgerEntry | None:

@@ -76,5 +76,5 @@ def activate_files(
     )
     return installation.activate(
         files, person_actor(activation.person),
-        {"proof": "signed by the person", "key": proof.key or "", "signature": proof.signature or ""},
+        {"signed": activation.as_json(), "proof": proof.as_json()},
     )  # fmt: skip

@@ -19,7 +19,7 @@ from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.replay import Outcome, Replay, Step
 from runbooks.domain.value import Digest, Value, canonical, digest_of
 from tasks.bag import Bag, open_bag, read
-from tasks.bundle_content import records
+from tasks.bundle_content import activation_follows, records
 from tasks.installation import Installation
 from tasks.proofs import listed_fingerprints, verify_bytes
 from tasks.verification import verify_bundle
@@ -140,17 +140,19 @@ def _vault(installation: Installation, entries: list[LedgerEntry]) -> Iterator[F
 def _signatures(
     entries: list[LedgerEntry], house: list[LedgerEntry], get: Callable[[Digest], bytes | None]
 ) -> Iterator[Finding]:
-    """Who the record says decided really signed it."""
-    for entry in entries:
+    """Who the record says decided really signed it; so did who made a configuration the active one."""
+    for entry in [*(e for e in house if e.type is EntryType.CONFIGURATION_ACTIVATED), *entries]:
         signed = bundle.signed_part(entry, lambda _, digest: get(digest))
-        active = [e for e in house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
-        data = get(active[-1].subject["configuration"]) if active else None
-        if signed is None or data is None:
+        active = bundle.active_before(house, entry)
+        data = get(active) if active else None
+        if signed is None or active is None or data is None:
             continue
         said, proof, namespace = signed
-        person = Configuration.from_bytes(data).people.get(str(said.get("person")))
+        configuration = Configuration.from_bytes(data)
+        person = configuration.people.get(str(said.get("person")))
         keys = person.ssh_keys if person else ()
         try:
+            activation_follows(entry, said, active, configuration)
             verify_bytes(
                 canonical(said), str(proof["signature"]), keys, person=str(said.get("person")), namespace=namespace
             )

@@ -10,6 +10,7 @@ Checks, in order; each adds its findings and the next goes on with what can be r
 7. anchors      earlier heads lead to this one; time-stamps are over them; the auditor's own copies agree
 """
 
+import itertools
 import json
 from pathlib import Path
 
@@ -167,6 +168,13 @@ def _chain(reading: Reading) -> None:
             )  # fmt: skip
             break
         previous = entry
+    activated = [entry for entry in reading.house if entry.type is EntryType.CONFIGURATION_ACTIVATED]
+    findings += [
+        fault(bundle.HOUSE_ENTRIES, f"entry {later.index} made another configuration active than after entry "
+              f"{earlier.index}.", "an activation between the two was left out.")
+        for earlier, later in itertools.pairwise(activated)
+        if later.body.get("previous", earlier.leaf) != earlier.leaf
+    ]  # fmt: skip
     if len({entry.incident for entry in reading.entries}) > 1:
         findings.append(fault(bundle.ENTRIES, "holds entries of two incidents.", "it was put together by hand."))
     last = reading.entries[-1] if reading.entries else None

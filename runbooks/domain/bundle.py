@@ -160,6 +160,15 @@ def listing_digest(files: Mapping[str, str], folder: str) -> Digest:
     return digest_of(canonical({name: digest for name, digest in files.items() if name.startswith(folder)}))
 
 
+def active_before(entries: Iterable[LedgerEntry], entry: LedgerEntry) -> Digest | None:
+    """The configuration that was active before this entry; None when these entries do not tell.
+
+    What was signed under it is checked against it. The first activation that a bundle tells of rests on nothing in it.
+    """
+    known = [e for e in entries if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
+    return max(known, key=lambda e: e.index).subject["configuration"] if known else None
+
+
 def signed_part(
     entry: LedgerEntry, read: Callable[[str, Digest], bytes | None]
 ) -> tuple[dict[str, Json], dict[str, Json], str] | None:

@@ -3,6 +3,7 @@
 A signature made for one cannot be used for another, because SSHSIG covers the namespace too.
 """
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -72,3 +73,9 @@ class Activation(Value):
     person: Name
     previous: Digest | None
     next: Digest
+
+    def fault(self, previous: Digest | None, following: Digest, owners: Collection[str]) -> str:
+        """Why this cannot have made `following` active after `previous`, whose owners these were; "" when it can."""
+        if (self.previous, self.next) != (previous, following):
+            return "it was signed for another step than the one that was made"
+        return "" if self.person in owners or not owners else f"{self.person} did not own the policy"

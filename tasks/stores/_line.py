@@ -43,14 +43,16 @@ class Line:
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
                 self._connection.detach()
+            done = False
             try:
                 cursor = self._connection.cursor()
                 cursor.execute(LOCK_LOG[self._engine.dialect.name])
                 answer = work(cursor)
                 self._connection.commit()
-            except BaseException:
-                self.close()  # which rolls back what was not committed
-                raise
+                done = True
+            finally:
+                if not done:
+                    self.close()  # which rolls back what was not committed
             return answer
 
     def forget(self) -> None:

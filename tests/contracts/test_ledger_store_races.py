@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_a_forked_child_does_not_use_its_parents_connections(ledger_url: str) ->
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
     assert store.append(a_draft("parent again"), NOW).index == 2
+    assert store.check() == []
+
+
+def test_threads_of_one_process_share_the_line(ledger_url: str) -> None:
+    store = open_ledger(ledger_url)
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(lambda n: store.append(a_draft(f"t{n}", f"INC-000{n % 3}"), NOW), range(80)))
+    assert sorted(entry.index for entry in written) == list(range(80))
     assert store.check() == []
 
 

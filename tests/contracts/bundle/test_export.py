@@ -1,5 +1,6 @@
 """What an export hands over, what it leaves out, and that tools which know nothing of quell agree."""
 
+import ast
 import json
 import os
 import re
@@ -74,8 +75,13 @@ def test_the_small_verifier_works_where_quell_is_not(case: Case, place: Path, tm
 
 
 def test_the_small_verifier_stays_small() -> None:
-    lines = Path(verifier.__file__).read_text().splitlines()
-    assert sum(bool(line.strip()) for line in lines) <= 180
+    text = Path(verifier.__file__).read_text()
+    lines, prose = text.splitlines(), set[int]()
+    for one in ast.walk(ast.parse(text)):
+        if isinstance(one, ast.Module | ast.FunctionDef) and ast.get_docstring(one):
+            prose |= set(range(one.body[0].lineno, (one.body[0].end_lineno or 0) + 1))
+    code = [line for n, line in enumerate(lines, 1) if line.strip() and n not in prose]
+    assert len(code) <= 164
     imported = {line.split()[1].split(".")[0] for line in lines if re.match(r"(import|from) ", line)}
     assert imported - set(sys.stdlib_module_names) == {"cryptography"}
 

@@ -156,10 +156,7 @@ TAMPERED: dict[str, Callable[[Files], Files]] = {
     "no checkpoint": lambda f: _without(f, bundle.CHECKPOINT),
     "a file added to the evidence": lambda f: {**f, _first(f, "data/evidence/").rsplit("/", 1)[0] + "/note.txt": b"hi"},
 }  # fmt: skip
-NOT_BY_THE_SMALL_ONE = {
-    "the plan taken out", "a file added to the evidence", "a key added to the allowed ones",
-    "an approval taken out", "an item twice",
-}  # fmt: skip
+NOT_BY_THE_SMALL_ONE = {"the plan taken out", "a file added to the evidence"}
 """Cases that need the meaning of entries, and so quell itself; the small verifier's head says what it does not do."""
 
 

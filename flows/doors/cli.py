@@ -50,7 +50,7 @@ COMMANDS = (
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
-    Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)", engine=False),
+    Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)"),
     Command("keep", _HERE + "serve", "only the keeper (quell up starts one)"),
 )
 

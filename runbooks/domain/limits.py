@@ -33,6 +33,7 @@ class Limits(BaseModel):
     door_body_kept_bytes: int = Field(1_048_576, ge=1024, description="of a longer body only so much is kept")
     door_body_most_bytes: int = Field(10_485_760, ge=1024, description="a longer one is refused")
     door_patience_seconds: int = Field(10, ge=1, le=60, description="for a request's header, and for its body")
+    door_unproven_per_minute: int = Field(600, ge=1, description="from a source that proves nothing")
     door_disk_free_percent: int = Field(
         5, ge=0, le=50, description="with less the door sends senders away to come back"
     )

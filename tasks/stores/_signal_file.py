@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS signal(
   signal BLOB NOT NULL, classified BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS one_event ON signal(source, event_key);
 CREATE INDEX IF NOT EXISTS signal_incident ON signal(incident, seq);
+CREATE INDEX IF NOT EXISTS signal_delivery ON signal(delivery);
 CREATE INDEX IF NOT EXISTS signal_key ON signal(key, received_at);
 CREATE INDEX IF NOT EXISTS signal_quiet ON signal(quiet) WHERE quiet IS NOT NULL;
 CREATE TABLE IF NOT EXISTS alert(

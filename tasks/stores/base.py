@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from runbooks.domain import evidence
+from runbooks.domain.correlation import Standing
 from runbooks.domain.incident import IncidentId
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
@@ -254,6 +255,14 @@ class TakenSignal(Value):
     because: str
     signal: Signal
     classified: Classified
+
+
+class DeliveryFate(Value):
+    """What became of a delivery that was read."""
+
+    unreadable: bool
+    incidents: tuple[Standing, ...]
+    """How the incidents stand that its signals belong to."""
 
 
 class OutboxRow(Value):

@@ -11,7 +11,7 @@ from runbooks.domain.severity import Severity
 from runbooks.domain.signal import Classified, Signal
 from runbooks.domain.value import Digest
 from tasks.stores._outbox import Outbox, taken
-from tasks.stores.base import TakenSignal
+from tasks.stores.base import DeliveryFate, TakenSignal
 
 _KNOWN = "id, key, standing, at_once, severity, opened_at, last_signal_at, ended_at"
 
@@ -72,6 +72,18 @@ class SignalStore(Outbox):
             incident, first,
         )  # fmt: skip
         return [taken(row) for row in found]
+
+    def fate(self, delivery: str) -> DeliveryFate | None:
+        """What became of a delivery; None while nobody has read it."""
+        read = self._all("SELECT defect FROM reading WHERE delivery = ?", delivery)
+        if not read:
+            return None
+        found = self._all(
+            "SELECT DISTINCT i.id, i.standing FROM signal s JOIN incident i ON i.id = s.incident WHERE s.delivery = ?",
+            delivery,
+        )
+        standings = tuple(Standing(str(standing)) for _, standing in found)
+        return DeliveryFate(unreadable=read[0][0] != "", incidents=standings)
 
     # Incidents.
 

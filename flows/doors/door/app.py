@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from flows.doors.door.deciding import DecisionRoute
 from flows.doors.door.receiving import SignalRoute
 from flows.doors.door.reception import Reception
+from flows.doors.door.reporting import ReportRoute
 from flows.doors.door.telling import Telling
 
 
@@ -27,11 +29,14 @@ def make_app(reception: Reception) -> Starlette:
                 await looking
             await asyncio.to_thread(reception.end)
 
-    signals, telling = SignalRoute(reception), Telling(reception)
+    signals, report, telling = SignalRoute(reception), ReportRoute(reception), Telling(reception)
     return Starlette(
         routes=[
             Route("/signals/{source}", signals, methods=["POST", "OPTIONS"]),
             Route("/signals/{source}/{token}", signals, methods=["POST", "OPTIONS"]),
+            Route("/decisions", DecisionRoute(reception), methods=["POST"]),
+            Route("/report", report, methods=["GET", "POST"]),
+            Route("/report/{receipt}", report, methods=["GET"]),
             Route("/health", telling.health),
             Route("/ready", telling.ready),
             Route("/metrics", telling.metrics),

@@ -12,12 +12,14 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from flows.doors.door.answers import Refusal, refuse, say, unwell
+from flows.doors.door.notifying import Notary
 from flows.doors.door.reading import SenderLeftError, read_body
 from flows.doors.door.reception import Reception
 from runbooks.domain.signal import Strength
 from tasks.intake.admitting import Admitted
 from tasks.intake.committing import Arrival
 from tasks.intake.receipts import receipt
+from tasks.intake.sns import Envelope
 from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature, check_token, read_claim
 
 log = logging.getLogger("quell.door")
@@ -29,8 +31,9 @@ MOST_QUERY = 2000
 class SignalRoute:
     """The route as ASGI calls it."""
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, notary: Notary | None = None) -> None:
         self._reception = reception
+        self._notary = notary or Notary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -56,7 +59,7 @@ class SignalRoute:
 
     async def _take(self, admitted: Admitted, scope: Scope, receive: Receive) -> str:
         reception, source, now_ns = self._reception, admitted.source, time.time_ns()
-        reception.demand_room()
+        reception.demand_room(admitted)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         content_type = headers.get("content-type", "")
         demand_readable(headers, reception.limits.door_body_most_bytes)
@@ -77,7 +80,10 @@ class SignalRoute:
             receive, keep=reception.limits.door_body_kept_bytes, most=reception.limits.door_body_most_bytes,
             held=reception.held, begin=lambda: None if claim is None else LongCheck(claim, admitted.keys),
         )  # fmt: skip
-        if claim is not None:
+        envelope: Envelope | None = None
+        if source.notifications is not None:
+            envelope, proof = await self._notary.judge(body.kept, source.notifications, now_ns)
+        elif claim is not None:
             proof = body.check.end() if body.check else check_signature(claim, admitted.keys, body.kept)
         proven = demand(proof, admitted)
         named = receipt(now_ns)
@@ -85,6 +91,8 @@ class SignalRoute:
             named, admitted.name, now_ns, content_type[:200], admitted.keeps(scope["headers"]), proven.strength,
             proven.signed_ns, proven.secret, body.truncated, body.digest, body.kept,
         ))  # fmt: skip
+        if envelope is not None:
+            await self._notary.confirm(envelope)
         if proven.secret is not None:
             reception.counts.secrets[admitted.name, proven.secret] = now_ns // 1_000_000_000
         if proven.signed_ns is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,6 +36,21 @@ class Vitals:
     disk_free: float = 1.0
 
 
+class Allowance:
+    """So many per minute for each name, all of them at once if need be."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, name: str, per_minute: int) -> bool:
+        """Whether there was one left."""
+        now = time.monotonic()
+        left, at = self._left.get(name, (float(per_minute), now))
+        left = min(float(per_minute), left + (now - at) * per_minute / 60)
+        self._left[name] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+
 @dataclass
 class Reception:
     """One door's shared things; used in one event loop."""
@@ -51,6 +67,7 @@ class Reception:
         self.limits: Limits = self.installation.settings.limits
         self.spool = spool_of(self.installation)
         self.reading = spool_of(self.installation)
+        self._allowance = Allowance()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committer = Committer[Ticket](self.spool, self._settled)
         self.admitted, self.vitals = self._look()
@@ -67,13 +84,15 @@ class Reception:
             log.error("%s", error.problem)  # noqa: TRY400 - the sentence says it all
             raise unwell("not stored") from error
 
-    def demand_room(self) -> None:
-        """Refusal 503 when one more delivery could not be kept soon."""
+    def demand_room(self, admitted: Admitted) -> None:
+        """Refusal 503 when one more delivery could not be kept soon, or anybody at all sends more than is sensible."""
         rows, size = self._committer.queue
         if rows >= MOST_WAITING or size >= MOST_WAITING_BYTES or not self._committer.alive():
             raise unwell("busy")
         if self.vitals.disk_low:
             raise unwell("disk")
+        if admitted.source.unproven and not self._allowance.take(admitted.name, self.limits.door_unproven_per_minute):
+            raise unwell("too many")
 
     def find(self, name: str) -> Admitted:
         """The source of this name; Refusal 404."""

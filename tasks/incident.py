@@ -24,7 +24,7 @@ def opening_key(incident_id: str) -> str:
 def open_incident(
     installation: Installation, report: Report, archetype: Archetype, *, drill: bool, opener: Actor, material: bytes,
     judged: SeverityJudgement | None = None, origin: Origin | None = None, recurrence_of: str | None = None,
-    storm: str | None = None,
+    storm: str | None = None, continues: str | None = None,
 ) -> Incident:  # fmt: skip
     """The incident of this report. The same material (a run id, a signal's digest) gives the same incident again.
 
@@ -44,7 +44,7 @@ def open_incident(
         )  # fmt: skip
     incident = _incident(configuration, report, archetype, drill=drill, incident_id=incident_id, now=clock(),
                          digest=installation.keep(report)).model_copy(
-        update={"origin": origin, "recurrence_of": recurrence_of, "storm": storm}
+        update={"origin": origin, "recurrence_of": recurrence_of, "storm": storm, "continues": continues}
     )  # fmt: skip
     if judged is not None and judged.severity.rank < incident.severity.severity.rank:
         incident = incident.model_copy(update={"severity": judged})
@@ -56,6 +56,7 @@ def open_incident(
             "lead": incident.lead, "drill": drill, "noticed_at": report.noticed_at, "source": report.source,
             **({"origin": origin.as_json()} if origin else {}),
             **({"recurrence_of": recurrence_of} if recurrence_of else {}), **({"storm": storm} if storm else {}),
+            **({"continues": continues} if continues else {}),
         },
     )  # fmt: skip
     return installation.incident(incident_id)

@@ -120,7 +120,10 @@ class Installation:
         """The incident as opened, with later changes of severity and lead folded in."""
         entries = self.store.entries(
             incident_id,
-            types=(EntryType.INCIDENT_OPENED, EntryType.SEVERITY_CHANGED, EntryType.LEAD_CHANGED),
+            types=(
+                EntryType.INCIDENT_OPENED, EntryType.SEVERITY_CHANGED, EntryType.LEAD_CHANGED,
+                EntryType.INCIDENT_RECLASSIFIED,
+            ),
         )
         if not entries:
             raise EvidenceError(

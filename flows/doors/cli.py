@@ -42,6 +42,7 @@ COMMANDS = (
     Command("waive", _HERE + "waive", "unsafe to wait: act before the evidence is sealed"),
     Command("withdraw", _HERE + "answer", "take back your answer, before it is acted upon"),
     Command("break-glass", _HERE + "break_glass", "one person acts alone, now: loud, short, given back by itself"),
+    Command("reclassify", _HERE + "reclassify", "it is of another kind, or worse, or less bad; both stay on record"),
     Command("undo", _HERE + "undo", "give back what was taken away, newest first"),
     Command("export", _HERE + "export", "a bundle that proves itself to somebody who trusts nobody"),
     Command("verify", _HERE + "verify", "is a bundle the log's, whole and unchanged? (offline)", engine=False),

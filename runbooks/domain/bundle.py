@@ -25,7 +25,13 @@ from pydantic import Field
 from runbooks.domain.approval import DECISION_NAMESPACE
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.ledger import EntryType, LedgerEntry, leaf_hash
-from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, POLICY_NAMESPACE, REPORT_NAMESPACE, WAIVER_NAMESPACE
+from runbooks.domain.signed import (
+    BREAK_GLASS_NAMESPACE,
+    POLICY_NAMESPACE,
+    RECLASSIFICATION_NAMESPACE,
+    REPORT_NAMESPACE,
+    WAIVER_NAMESPACE,
+)
 from runbooks.domain.value import Digest, Json, Value, canonical, digest_of
 
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -58,6 +64,7 @@ SIGNED: dict[EntryType, tuple[str, str]] = {
     EntryType.DECISION_RECORDED: ("statement", DECISION_NAMESPACE),
     EntryType.EVIDENCE_WAIVED: ("waiver", WAIVER_NAMESPACE),
     EntryType.BREAK_GLASS_OPENED: ("glass", BREAK_GLASS_NAMESPACE),
+    EntryType.INCIDENT_RECLASSIFIED: ("signed", RECLASSIFICATION_NAMESPACE),
     EntryType.SIGNAL_RECEIVED: ("signed", REPORT_NAMESPACE),
     EntryType.CONFIGURATION_ACTIVATED: ("signed", POLICY_NAMESPACE),
 }

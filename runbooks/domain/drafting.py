@@ -12,6 +12,7 @@ from runbooks.domain.runbook import Runbook
 
 _SHOWN: dict[EntryType, str] = {
     EntryType.INCIDENT_OPENED: "incident opened",
+    EntryType.INCIDENT_RECLASSIFIED: "classified anew",
     EntryType.EVIDENCE_SEALED: "evidence sealed",
     EntryType.EVIDENCE_WAIVED: "sealing waived: unsafe to wait",
     EntryType.AFFECTED_LISTED: "affected records listed",

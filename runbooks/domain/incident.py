@@ -118,6 +118,8 @@ class Incident(Value):
     origin: Origin | None = None
     """None: a person opened it."""
     recurrence_of: IncidentId | None = None
+    continues: IncidentId | None = None
+    """The same incident under the archetype that it was taken for at first."""
     storm: IncidentId | None = None
     """The incident that stands for all of a storm; about this one people are not told apart."""
 

@@ -37,6 +37,7 @@ class EntryType(StrEnum):
     CONFIGURATION_ACTIVATED = "configuration_activated"
     KEY_ADDED = "key_added"
     INCIDENT_OPENED = "incident_opened"
+    INCIDENT_RECLASSIFIED = "incident_reclassified"
     SEVERITY_CHANGED = "severity_changed"
     LEAD_CHANGED = "lead_changed"
     RUN_STARTED = "run_started"

@@ -1,4 +1,4 @@
-"""What people sign beside decisions: a waiver, a report, the activation of a configuration. Each in its own namespace.
+"""What people sign beside decisions: a waiver, a report, another archetype or severity, the activation of a configuration. Each in its own namespace.
 
 A signature made for one cannot be used for another, because SSHSIG covers the namespace too.
 """
@@ -9,15 +9,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runbooks.domain.approval import DECISION_NAMESPACE
-from runbooks.domain.incident import IncidentId, Name
+from runbooks.domain.incident import Archetype, IncidentId, Name
 from runbooks.domain.instants import Instant
+from runbooks.domain.severity import Severity
 from runbooks.domain.value import Digest, Value
 
 WAIVER_NAMESPACE = "quell-waiver"
 REPORT_NAMESPACE = "quell-report"
 POLICY_NAMESPACE = "quell-policy"
 BREAK_GLASS_NAMESPACE = "quell-break-glass"
-NAMESPACES = (DECISION_NAMESPACE, WAIVER_NAMESPACE, REPORT_NAMESPACE, POLICY_NAMESPACE, BREAK_GLASS_NAMESPACE)
+RECLASSIFICATION_NAMESPACE = "quell-reclassification"
+NAMESPACES = (
+    DECISION_NAMESPACE, WAIVER_NAMESPACE, REPORT_NAMESPACE, POLICY_NAMESPACE, BREAK_GLASS_NAMESPACE,
+    RECLASSIFICATION_NAMESPACE,
+)  # fmt: skip
 
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -63,6 +68,22 @@ class SignedReport(Value):
     installation: str
     report: Digest
     person: Name
+
+
+class Reclassification(Value):
+    """An incident is of another kind, or as bad as this; signed for the incident as it stood."""
+
+    what: Literal["reclassify"] = "reclassify"
+    installation: str
+    incident: IncidentId
+    was: Digest
+    """The incident as it stood."""
+    archetype: Archetype | None = None
+    severity: Severity | None = None
+    harm_happened: bool = False
+    """It was taken for a near miss, and is none."""
+    person: Name
+    reason: Reason
 
 
 class Activation(Value):

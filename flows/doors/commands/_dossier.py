@@ -129,7 +129,7 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "incident": incident.id, "archetype": incident.archetype, "system": incident.system,
         "systems": list(incident.systems), "known_system": incident.known_system,
         "severity": incident.severity.severity, "provisional": incident.severity.provisional,
-        "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
+        "continues": incident.continues, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
         "causes": [cause.as_json() for cause in incident.causes], "drill": incident.drill,
         "near_miss": incident.near_miss, "opened_at": incident.opened_at, "noticed_at": incident.noticed_at,
         "began_at": incident.began_at, "open": case.where.ending is None, "ending": case.where.ending,

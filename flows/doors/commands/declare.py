@@ -3,15 +3,14 @@
 import argparse
 import sys
 from datetime import datetime
-from importlib import import_module
 
 from pydantic import ValidationError
 
 from flows.doors.commands._proof import add_person, add_signing, signature_from
 from flows.doors.commands._say import Say, add_json
-from flows.doors.engine_server import EngineUnreachable, engine_url
+from flows.doors.commands._starting import start_response
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import ApprovalError, UnreachableError
+from runbooks.domain.errors import ApprovalError
 from runbooks.domain.incident import Archetype, Cause, Incident, Report, SuspectedCause
 from runbooks.domain.instants import Instant, instant_from
 from runbooks.domain.runbook import Runbook, select
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     incident = open_incident(
         installation, report, archetype, drill=args.drill, opener=door_actor("cli"), material=report.canonical()
     )
-    started, told = _start(installation, incident)
+    started, told = start_response(installation, incident)
     return _tell(args.say, incident, configuration, started=started, told=told)
 
 
@@ -143,17 +142,6 @@ def _proven(args: argparse.Namespace, installation: Installation, report: Report
         ) from error  # fmt: skip
     record_signed_report(installation, proven, signed, signature_from(args, signed.canonical(), REPORT_NAMESPACE))
     return proven
-
-
-def _start(installation: Installation, incident: Incident) -> tuple[bool, str]:
-    later = "The incident is open and on record; the response starts by itself as soon as quell is up (`quell up`)."
-    try:
-        engine_url(installation.settings.home)
-        engine = import_module("tasks.engine")  # Prefect: 1.5 s, only when there is one
-        engine.start_response_run(str(incident.archetype), incident.id, 0, drill=incident.drill)
-    except (EngineUnreachable, UnreachableError):
-        return False, f"Prefect does not answer. {later}"
-    return True, "The response has started: evidence is sealed first."
 
 
 def _tell(say: Say, incident: Incident, configuration: Configuration, *, started: bool, told: str) -> int:

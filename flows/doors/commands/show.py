@@ -67,6 +67,8 @@ def _head(say: Say, case: Dossier) -> None:
     ]  # fmt: skip
     if not incident.known_system:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
+    if incident.continues:
+        rows.append(("continues", f"{incident.continues}, which it was taken for at first"))
     if incident.near_miss:
         rows.append(("near miss", "stopped before harm: nothing is taken away"))
     rows += [

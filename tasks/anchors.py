@@ -5,8 +5,6 @@ Two kinds, both optional and set in config/defaults.toml: a second store (`ancho
 Room for more (a C2SP witness) is a third kind here.
 """
 
-from collections.abc import Iterator
-
 from runbooks.domain.checkpoint import Checkpoint, SignedNote
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.instants import Instant, milliseconds_between
@@ -29,6 +27,7 @@ _OWN = frozenset({EntryType.CHECKPOINT_ANCHORED, EntryType.ANCHOR_FAILED})
 class Anchored(Value):
     """One head as it stands elsewhere: the note, and for a time-stamp its request and response."""
 
+    kind: str
     size: int
     where: str
     note: bytes
@@ -65,13 +64,14 @@ def _anchor(installation: Installation, kind: str, head: Checkpoint, note: Signe
                 lambda ref: resolve_secret(ref, installation.settings.home),
             )  # fmt: skip
             store.put(head.origin, head.size, note.encoded(), head.body())
-            done = Anchored(size=head.size, where=store.name, note=note.encoded())
+            done = Anchored(kind=kind, size=head.size, where=store.name, note=note.encoded())
         else:
             authority = open_time_stamps(limits.anchor_tsa_url)
             request, response = authority.stamp(head.body())
             done = Anchored(
-                size=head.size, where=authority.name, note=note.encoded(), request=request, response=response
-            )
+                kind=kind, size=head.size, where=authority.name, note=note.encoded(), request=request,
+                response=response,
+            )  # fmt: skip
     except LedgerError as error:
         before = _newest(installation, kind)
         writer.write(
@@ -89,23 +89,38 @@ def _anchor(installation: Installation, kind: str, head: Checkpoint, note: Signe
 
 
 def _newest(installation: Installation, kind: str) -> LedgerEntry | None:
-    found = installation.store.entries(types=(EntryType.CHECKPOINT_ANCHORED,))
-    return next((entry for entry in reversed(found) if entry.body["kind"] == kind), None)
+    found = installation.store.walk(types=(EntryType.CHECKPOINT_ANCHORED,), backwards=True)
+    return next((entry for entry in found if entry.body["kind"] == kind), None)
 
 
-def anchored(installation: Installation, since: int = 0) -> list[Anchored]:
-    """Every head on record as anchored that covers entries from index `since` on, oldest first."""
+def _covered(installation: Installation, kind: str) -> int:
+    newest = _newest(installation, kind)
+    return int(newest.body["size"]) if newest else 0
 
-    def read() -> Iterator[Anchored]:
-        for entry in installation.store.entries(types=(EntryType.CHECKPOINT_ANCHORED,)):
-            if int(entry.body["size"]) > since:
-                parts = {name: installation.vault.get(digest) for name, digest in entry.subject.items()}
-                yield Anchored(
-                    size=int(entry.body["size"]), where=str(entry.body["where"]), note=parts["checkpoint"],
-                    request=parts.get("tsq"), response=parts.get("tsr"),
-                )  # fmt: skip
 
-    return list(read())
+def anchors_between(installation: Installation, since: int, until: int) -> list[LedgerEntry]:
+    """What is on record of anchors that cover entries from index `since` on, oldest first.
+
+    Of each kind until the first that covers the entry before `until`: later ones say nothing more of these entries.
+    """
+    found: list[LedgerEntry] = []
+    done: set[str] = set()
+    for entry in installation.store.walk(since=since, types=_OWN):
+        kind, size = str(entry.body["kind"]), int(entry.body["size"])
+        if kind not in done and size > since:
+            found.append(entry)
+            if entry.type is EntryType.CHECKPOINT_ANCHORED and size >= until:
+                done.add(kind)
+    return found
+
+
+def anchored(installation: Installation, entry: LedgerEntry) -> Anchored:
+    """The head that this entry says was anchored."""
+    parts = {name: installation.vault.get(digest) for name, digest in entry.subject.items()}
+    return Anchored(
+        kind=str(entry.body["kind"]), size=int(entry.body["size"]), where=str(entry.body["where"]), note=parts["checkpoint"],
+        request=parts.get("tsq"), response=parts.get("tsr"),
+    )  # fmt: skip
 
 
 def unanchored(installation: Installation) -> tuple[int, int]:
@@ -120,9 +135,8 @@ def unanchored(installation: Installation) -> tuple[int, int]:
 
 
 def _first_news(installation: Installation, kind: str, size: int) -> int:
-    newest = _newest(installation, kind)
-    since = int(newest.body["size"]) if newest else 0
-    return min((e.index for e in installation.store.entries(since=since) if e.type not in _OWN), default=size)
+    since = _covered(installation, kind)
+    return next((e.index for e in installation.store.walk(since=since) if e.type not in _OWN), size)
 
 
 class AnchorDuty:
@@ -135,20 +149,41 @@ class AnchorDuty:
     def __init__(self, installation: Installation) -> None:
         self._home = installation
         self._tried: Instant | None = None
-        self._seen = 0
+        self._seen, self._read, self._news, self._urgent = 0, 0, -1, -1
+        """Size when it tried last; up to where it read; the newest entry of more than anchors; the newest urgent one."""
+        self._covered: dict[str, int] = {}
 
     def keep(self) -> bool:
-        """Anchor if it is time; returns whether it was tried."""
-        store = self._home.store
-        size = store.size()
-        kinds = [kind for kind in places(self._home) if _first_news(self._home, kind, size) < size]
+        """Anchor if it is time; returns whether it was tried. Reads only what is new since the last round."""
+        self._look()
+        kinds = [kind for kind in places(self._home) if self._reached(kind) <= self._news]
         if not kinds:
             return False
         interval = 1000 * self._home.settings.limits.anchor_interval_seconds
         due = self._tried is None or milliseconds_between(self._tried, clock()) >= interval
-        if not due and not any(entry.type in AT_ONCE for entry in store.entries(since=self._seen)):
+        if not due and self._urgent < self._seen:
             return False
         note = checkpoint(self._home)
         self._tried, self._seen = clock(), Checkpoint.read(note.text.encode()).size
-        anchor_note(self._home, note, kinds)
+        for done in anchor_note(self._home, note, kinds):
+            self._covered[done.kind] = done.size
         return True
+
+    def _look(self) -> None:
+        if not self._read:
+            newest = (e for e in self._home.store.walk(backwards=True) if e.type not in _OWN)
+            self._news = next((entry.index for entry in newest), -1)
+            self._read = self._home.store.size()
+        for entry in self._home.store.walk(since=self._read):
+            self._read = entry.index + 1
+            if entry.type is EntryType.CHECKPOINT_ANCHORED:  # another keeper's too
+                kind = str(entry.body["kind"])
+                self._covered[kind] = max(self._covered.get(kind, 0), int(entry.body["size"]))
+            elif entry.type not in _OWN:
+                self._news = entry.index
+                self._urgent = entry.index if entry.type in AT_ONCE else self._urgent
+
+    def _reached(self, kind: str) -> int:
+        if kind not in self._covered:
+            self._covered[kind] = _covered(self._home, kind)
+        return self._covered[kind]

@@ -19,7 +19,7 @@ from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.merkle import Tree
 from runbooks.domain.value import Value, canonical, digest_of
 from tasks import verifier
-from tasks.anchors import Anchored, anchor_note, anchored
+from tasks.anchors import anchor_note, anchored, anchors_between
 from tasks.checkpoints import checkpoint_at, tree_of
 from tasks.guide import guide
 from tasks.installation import Installation
@@ -82,7 +82,7 @@ class _Export:
         """All of it."""
         log_key(self._home)  # its entry comes before the seal
         entries = self._home.store.entries(self._incident)
-        house = self._house(entries[0].index)
+        house = self._house(entries)
         withheld_objects = self._objects(entries + house)
         items, withheld, erased = self._evidence(entries)
         self._decisions(entries + house)
@@ -103,7 +103,7 @@ class _Export:
         self._file(bundle.CHECKPOINT, note.encoded())
         self._file(bundle.CHECKPOINT_BODY, note.text.encode())
         self._ledger([*entries, last], house, tree)
-        heads = self._anchors(anchored(self._home, since=entries[0].index), note, tree)
+        heads = self._anchors(house, note, tree)
         self._tags(last, seal)
         covered = max((size for size in heads if size <= tree.size), default=0)
         return Exported(
@@ -111,22 +111,18 @@ class _Export:
             octets=self._payload(), key=log_key(self._home).verifier.line(), seal=seal, unanchored=tree.size - covered,
         )  # fmt: skip
 
-    def _house(self, opened: int) -> list[LedgerEntry]:
-        """Entries of the installation that the incident rests on: all keys, and the rest as far as it matters.
+    def _house(self, entries: list[LedgerEntry]) -> list[LedgerEntry]:
+        """Entries of the installation that the incident rests on: all keys, its own report, anchors as far as it goes.
 
         Of the configurations before it: the active one, and the one whose owners made it so.
         """
-        found = [e for e in self._home.store.entries(types=bundle.HOUSE_TYPES) if e.incident is None]
+        opened, until = entries[0].index, entries[-1].index + 1
+        rights = (EntryType.INSTALLATION_CREATED, EntryType.CONFIGURATION_ACTIVATED, EntryType.KEY_ADDED)
+        found = [e for e in self._home.store.walk(types=rights) if e.incident is None]
         before = [e for e in found if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < opened]
-        report = self._home.store.entries(self._incident, types=(EntryType.INCIDENT_OPENED,))[0].subject["report"]
-
-        def matters(entry: LedgerEntry) -> bool:
-            if entry.type is EntryType.SIGNAL_RECEIVED:
-                return entry.subject.get("report") == report
-            always = (EntryType.KEY_ADDED, EntryType.INSTALLATION_CREATED)
-            return entry.type in always or entry.index > opened or entry in before[-2:]
-
-        return [entry for entry in found if matters(entry)]
+        told = self._home.store.find(f"report/{entries[0].subject.get('report')}")
+        kept = [e for e in found if e not in before[:-2]] + ([told] if told else [])
+        return sorted([*kept, *anchors_between(self._home, opened, until)], key=lambda entry: entry.index)
 
     def _objects(self, entries: list[LedgerEntry]) -> list[str]:
         """Write what entries refer to; returns the names of what is withheld."""
@@ -217,9 +213,10 @@ class _Export:
             self._file(lines, b"".join(entry.core() + b"\n" for entry in some))
             self._file(proofs, b"".join(bundle.proof_line(e.index, tree.inclusion(e.index)) for e in some))
 
-    def _anchors(self, kept: list[Anchored], note: SignedNote, tree: Tree) -> set[int]:
+    def _anchors(self, house: list[LedgerEntry], note: SignedNote, tree: Tree) -> set[int]:
         """Earlier heads that stand elsewhere, and this one as far as it can be anchored now."""
-        heads = [one for one in kept if one.size <= tree.size] + anchor_note(self._home, note)
+        kept = [anchored(self._home, e) for e in house if e.type is EntryType.CHECKPOINT_ANCHORED]
+        heads = kept + anchor_note(self._home, note)
         for one in heads:
             for name, data in one.files().items():
                 self._file(f"data/anchors/{name}", data, again=True)

@@ -121,10 +121,9 @@ def _leaves(bag: Bag, folder: str, collection: Collection, findings: list[Findin
             fault(name, f"is not {collection.items} leaves of 32 bytes.", "it was cut, or a count was changed.")
         )
         return []
-    leaves = [data[start : start + 32] for start in range(0, len(data), 32)]
-    if digest_of(data) != collection.leaves or "sha256:" + Tree(leaves).root().hex() != collection.item_root:
+    if digest_of(data) != collection.leaves or "sha256:" + Tree(data).root().hex() != collection.item_root:
         findings.append(fault(name, "does not give the sealed root.", "items were exchanged, moved or taken out."))
-    return leaves
+    return [data[start : start + 32] for start in range(0, len(data), 32)]
 
 
 def _items(bag: Bag, names: list[str], leaves: list[bytes], findings: list[Finding]) -> int:

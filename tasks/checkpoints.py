@@ -1,7 +1,8 @@
 """Checkpoints: the head of the log, signed by the log's key as a C2SP note."""
 
 from runbooks.domain.checkpoint import Checkpoint, FormatError, SignatureLine, SignedNote, VerifierKey
-from runbooks.domain.merkle import Tree
+from runbooks.domain.errors import LedgerError
+from runbooks.domain.merkle import WIDTH, Tree
 from tasks.installation import Installation
 from tasks.keys import LogKey, holds, log_key
 
@@ -19,10 +20,21 @@ def checkpoint_at(installation: Installation, tree: Tree) -> SignedNote:
     return signed(Checkpoint(origin=key.verifier.name, size=tree.size, root="sha256:" + tree.root().hex()), key)
 
 
-def tree_of(installation: Installation, size: int | None = None) -> Tree:
-    """The tree over the first entries of the log; reads them all, each checked against its leaf."""
-    entries = installation.store.entries()
-    return Tree([bytes.fromhex(entry.leaf.removeprefix("sha256:")) for entry in entries[:size]])
+def tree_of(installation: Installation, size: int) -> Tree:
+    """The tree over the first `size` entries of the log, 64 bytes each in memory; LedgerError when it is not the log's.
+
+    Leaves alone are read, not entries: that they give the root of the head says that none was changed.
+    """
+    whole, root = installation.store.head()
+    leaves = installation.store.leaves(whole)
+    tree = Tree(leaves)
+    if tree.size != whole or "sha256:" + tree.root().hex() != root:
+        raise LedgerError(
+            "the ledger contradicts itself: its leaves do not give the root of its head.",
+            now="nothing was signed.",
+            next_step="`quell check` names the entry; compare the database with the last anchored checkpoint.",
+        )
+    return tree if size == whole else Tree(leaves[: size * WIDTH])
 
 
 def signed(head: Checkpoint, key: LogKey) -> SignedNote:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from enum import StrEnum
 
-from runbooks.domain.bucket import is_bucket
+from runbooks.domain.bucket import BucketSettings, is_bucket
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, QuellError
 from runbooks.domain.evidence import EvidenceClass
@@ -121,26 +121,28 @@ def check_stores(installation: Installation) -> Iterator[Finding]:
         yield wrong("vault", error.problem, error.next_step)
         return
     if is_bucket(path):
-        yield from _locks(path, installation)
+        yield from check_locks("vault", path, installation.settings.limits.s3, installation)
     elif os.access(path, os.W_OK):
         yield ok("vault", f"{path} takes and gives back")
     else:
         yield wrong("vault", f"{path} is not writable", "make it writable for quell's user")
 
 
-def _locks(location: str, installation: Installation) -> Iterator[Finding]:
+def check_locks(
+    what: str, location: str, settings: BucketSettings | None, installation: Installation
+) -> Iterator[Finding]:
     """A bucket is called locked only when it refused every attempt on it just now."""
     home = installation.settings.home
-    tried = try_bucket(location, installation.settings.limits.s3, lambda ref: resolve_secret(ref, home))
-    todo = "evidence is not safe there: name a bucket that keeps its locks, or correct this one's settings"
+    tried = try_bucket(location, settings, lambda ref: resolve_secret(ref, home))
+    todo = "nothing is safe there: name a bucket that keeps its locks, or correct this one's settings"
     for one in tried:
         if one.needed and not one.passed:
-            yield wrong("vault's locks", f"{one.name}: {one.found}", todo)
+            yield wrong(f"{what}'s locks", f"{one.name}: {one.found}", todo)
         elif not one.passed:
-            yield attention("vault's bucket", f"{one.name}: no; {one.found}", "know it; quell works without")
+            yield attention(f"{what}'s bucket", f"{one.name}: no; {one.found}", "know it; quell works without")
     if all(one.passed for one in tried if one.needed):
         held = "; ".join(one.name for one in tried if one.needed)
-        yield ok("vault", f"{location} takes, gives back and keeps what it locks ({held})")
+        yield ok(what, f"{location} takes, gives back and keeps what it locks ({held})")
 
 
 def check_evidence(configuration: Configuration, installation: Installation) -> Iterator[Finding]:

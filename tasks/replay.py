@@ -51,7 +51,7 @@ def replay_live(installation: Installation, incident: str, pages_now: Callable[[
     try:
         installation.incident(incident)
         entries = installation.store.entries(incident)
-        house = [e for e in installation.store.entries(types=bundle.HOUSE_TYPES) if e.incident is None]
+        house = list(installation.store.walk(types=(EntryType.CONFIGURATION_ACTIVATED,)))
     except LedgerError as error:
         findings.append(
             fault(

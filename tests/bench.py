@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runbooks.domain.value import Json
-from tests import bench_evidence
+from tests import bench_evidence, bench_memory
 
 Measurement = Callable[[], dict[str, Json]]
 APPROVALS = 12
@@ -55,7 +55,11 @@ def approval() -> dict[str, Json]:
     return {"goal_p95_ms": 500, **percentiles(took)}
 
 
-MEASUREMENTS: dict[str, Measurement] = {"approval": approval, **bench_evidence.MEASUREMENTS}
+MEASUREMENTS: dict[str, Measurement] = {
+    "approval": approval,
+    **bench_evidence.MEASUREMENTS,
+    "memory": bench_memory.memory,
+}
 
 
 def _processor() -> str:

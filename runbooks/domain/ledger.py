@@ -4,6 +4,7 @@ Bytes, index and leaf hash are stored exactly as computed here, from the first e
 """
 
 import hashlib
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
@@ -184,7 +185,7 @@ class ChainFault(Value):
     what: str
 
 
-def check_entries(entries: list[LedgerEntry]) -> list[ChainFault]:
+def check_entries(entries: Iterable[LedgerEntry]) -> list[ChainFault]:
     """Every fault in a gapless run of entries from index 0: leaf hashes, indices, and each incident's own chain."""
     faults: list[ChainFault] = []
     last: dict[str, LedgerEntry] = {}

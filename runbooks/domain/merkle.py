@@ -24,24 +24,36 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-class Tree:
-    """All levels over the leaf hashes, so that a proof costs a walk from the leaf to the root."""
+def _at(level: bytes, index: int) -> bytes:
+    """The hash at this place of a level; nothing behind its end."""
+    return level[index * WIDTH : (index + 1) * WIDTH]
 
-    def __init__(self, leaves: Sequence[bytes]) -> None:
-        self._levels = [list(leaves)]
-        while len(self._levels[-1]) > 1:
-            below = self._levels[-1]
-            above = [node(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
-            self._levels.append(above + below[len(above) * 2 :])
+
+class Tree:
+    """All levels over the leaf hashes, so that a proof costs a walk from the leaf to the root.
+
+    Takes 64 bytes per leaf: a level is one piece of bytes. `leaves` may be such a piece.
+    """
+
+    def __init__(self, leaves: Sequence[bytes] | bytes) -> None:
+        below = leaves if isinstance(leaves, bytes) else b"".join(leaves)
+        if len(below) % WIDTH:
+            raise ValueError(f"{len(below)} bytes are not hashes of {WIDTH}")
+        self._levels = [below]
+        while len(below) > WIDTH:
+            pairs = range(0, len(below) - WIDTH, 2 * WIDTH)
+            above = [hashlib.sha256(b"\x01" + below[at : at + 2 * WIDTH]).digest() for at in pairs]
+            below = b"".join(above) + below[len(above) * 2 * WIDTH :]
+            self._levels.append(below)
 
     @property
     def size(self) -> int:
         """How many leaves."""
-        return len(self._levels[0])
+        return len(self._levels[0]) // WIDTH
 
     def root(self) -> bytes:
         """The root over all leaves; the hash of nothing for an empty tree."""
-        return self._levels[-1][0] if self.size else hashlib.sha256(b"").digest()
+        return self._levels[-1] if self.size else hashlib.sha256(b"").digest()
 
     def inclusion(self, index: int) -> list[bytes]:
         """The path that proves leaf `index` against the root; IndexError when there is no such leaf."""
@@ -49,8 +61,9 @@ class Tree:
             raise IndexError(f"leaf {index} of a tree of {self.size}")
         path = []
         for level in self._levels[:-1]:
-            if index ^ 1 < len(level):
-                path.append(level[index ^ 1])
+            beside = _at(level, index ^ 1)
+            if beside:
+                path.append(beside)
             index //= 2
         return path
 
@@ -72,7 +85,7 @@ class Tree:
         """Root over the leaves from start to end, a subtree of this tree."""
         count = end - start
         if count & (count - 1) == 0:
-            return self._levels[count.bit_length() - 1][start // count]
+            return _at(self._levels[count.bit_length() - 1], start // count)
         split = _split(count)
         return node(self._over(start, start + split), self._over(start + split, end))
 

@@ -207,6 +207,7 @@ class Bucket(BucketClient):
             for _ in range(2):
                 version = self.put(key, b"1", 1, hashlib.sha256(b"1").hexdigest(), until=None, once=True)
                 if version is None:
+                    self.tidy(key, made)
                     return True
                 made.append(version)
         except BucketError as error:

@@ -1,5 +1,6 @@
 """The whole log against its own rules: what `check` does, and what start-up does of it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -14,19 +15,22 @@ from tasks.stores._schema import LAYOUT, entries, head, metadata
 def faults_of(connection: Connection) -> list[ChainFault]:
     """Every fault: unreadable rows, the domain's own rules, and the stored head against all leaves."""
     faults: list[ChainFault] = []
-    readable: list[LedgerEntry] = []
     edge = Frontier()
     last: str | None = None
     if connection.dialect.name == "sqlite":
         connection.connection.driver_connection.text_factory = _any_text  # type: ignore[union-attr]
-    for row in connection.execute(select(entries).order_by(entries.c.index)):
-        last = row.leaf
-        edge.append(_leaf_bytes(row.leaf))
-        try:
-            readable.append(unchecked_entry_of(row))
-        except LedgerError as error:
-            faults.append(ChainFault(index=row.index, what=error.problem))
-    faults += check_entries(readable)
+
+    def readable() -> Iterator[LedgerEntry]:
+        nonlocal last
+        for row in connection.execute(select(entries).order_by(entries.c.index).execution_options(yield_per=1000)):
+            last = row.leaf
+            edge.append(_leaf_bytes(row.leaf))
+            try:
+                yield unchecked_entry_of(row)
+            except LedgerError as error:
+                faults.append(ChainFault(index=row.index, what=error.problem))
+
+    faults += check_entries(readable())
     faults += _head_faults(connection.execute(select(head)).all(), edge, last)
     return sorted(faults, key=lambda fault: fault.index)
 

@@ -60,6 +60,14 @@ class LedgerStore(Protocol):
     ) -> list[LedgerEntry]:
         """Entries in index order from index `since` on; each is checked against its leaf hash."""
 
+    def walk(
+        self, *, since: int = 0, types: Collection[EntryType] = (), backwards: bool = False
+    ) -> Iterator[LedgerEntry]:
+        """The same of all incidents, read page by page as they are asked for; `backwards`: the newest first."""
+
+    def leaves(self, size: int) -> bytes:
+        """Leaf hashes of the first `size` entries, 32 bytes each; compare what they give with a known root."""
+
     def incidents(self) -> list[str]:
         """Identifiers of all incidents that have an entry, in order of their first one."""
 

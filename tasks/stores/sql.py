@@ -6,7 +6,7 @@ the one lock here only lets the threads of a process share their line to it.
 """
 
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -50,6 +50,8 @@ _PLACE = (
     .select_from(head)
     .outerjoin(_before, _before.c.index == _LAST_OF_INCIDENT)
 )
+_PAGE, _LEAVES = 256, 16_384
+"""Rows that are read at once, of entries and of leaves."""
 _MOVED = ("size", "frontier", "root", "last")
 
 
@@ -120,6 +122,25 @@ class SqlLedger:
             and (not types or entry.type in types)
             and (flow_run_id is None or entry.flow_run_id == flow_run_id)
         ]
+
+    def walk(
+        self, *, since: int = 0, types: Collection[EntryType] = (), backwards: bool = False
+    ) -> Iterator[LedgerEntry]:
+        index = entries.c.index
+        query = select(entries).order_by(index.desc() if backwards else index).where(index >= since).limit(_PAGE)
+        if types:
+            query = query.where(entries.c.type.in_([kind.value for kind in types]))
+        page = query
+        while found := [entry_of(row) for row in self._read(page)]:
+            yield from found
+            page = query.where(index < found[-1].index if backwards else index > found[-1].index)
+
+    def leaves(self, size: int) -> bytes:
+        packed, query = bytearray(), select(entries.c.leaf).order_by(entries.c.index)
+        for start in range(0, size, _LEAVES):
+            page = query.where(entries.c.index >= start, entries.c.index < min(start + _LEAVES, size))
+            packed += bytes.fromhex("".join(str(row.leaf).removeprefix("sha256:") for row in self._read(page)))
+        return bytes(packed)
 
     def incidents(self) -> list[str]:
         query = select(entries.c.incident).where(entries.c.incident_seq == 0).order_by(entries.c.index)

@@ -5,7 +5,7 @@ import pytest
 from runbooks.domain.errors import GrantRefusedError, LedgerError
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EMPTY_ROOT, EntryType, check_entries, merkle_root
-from tasks.stores import open_ledger
+from tasks.stores import open_ledger, sql
 from tasks.stores.base import ClaimRow, LedgerStore
 from tests.contracts.stores.writer import GRANT, NOW, a_draft, alive
 
@@ -93,6 +93,19 @@ def test_entries_are_chosen_by_incident_type_run_and_place(store: LedgerStore) -
     assert keys(flow_run_id="run-1") == ["mine"]
     assert keys("INC-0001", flow_run_id="run-1") == ["mine"]
     assert keys("INC-0003") == []
+
+
+def test_a_log_is_walked_in_pages_from_either_end(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_PAGE", 3)
+    monkeypatch.setattr(sql, "_LEAVES", 4)
+    kinds = (EntryType.EFFECT_APPLIED, EntryType.EFFECT_REFUSED)
+    written = store.append_all([a_draft(f"k{n}", f"INC-000{n % 2}", kinds[n % 2]) for n in range(10)], NOW)
+    assert list(store.walk()) == written
+    assert list(store.walk(since=4, backwards=True)) == written[:3:-1]
+    assert list(store.walk(types=[EntryType.EFFECT_REFUSED])) == written[1::2]
+    assert list(store.walk(since=99)) == []
+    for size in (0, 1, 4, 9, 10):
+        assert store.leaves(size).hex() == "".join(one.leaf.removeprefix("sha256:") for one in written[:size])
 
 
 def test_a_second_opening_goes_on_where_the_first_stopped(ledger_url: str) -> None:

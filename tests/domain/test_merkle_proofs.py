@@ -125,3 +125,9 @@ def test_asking_for_what_is_not_there_is_an_error() -> None:
     for wrong in (0, 4):
         with pytest.raises(IndexError):
             Tree(LEAVES[:3]).consistency(wrong)
+
+
+def test_leaves_may_come_in_one_piece_and_only_whole() -> None:
+    assert Tree(b"".join(LEAVES)).root() == Tree(LEAVES).root()
+    with pytest.raises(ValueError, match="not hashes"):
+        Tree(b"".join(LEAVES)[:-1])

@@ -19,6 +19,7 @@ from tasks.readiness import (
     check_practice,
     check_stores,
 )
+from tasks.readiness_anchors import check_anchors
 from tasks.readiness_people import check_rights, check_secrets
 from tasks.readiness_sources import check_sources
 
@@ -60,6 +61,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     yield from found
     yield check_active(installation, files)
     yield from check_stores(installation)
+    yield from check_anchors(installation)
     sound = all(finding.level is not Level.WRONG for finding in found)
     holds = _holds(installation, files if sound else None)
     if holds is not None:

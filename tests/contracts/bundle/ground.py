@@ -13,12 +13,14 @@ from typing import Any
 from runbooks.domain import bundle
 from runbooks.domain.audit import Audit
 from runbooks.domain.checkpoint import VerifierKey
+from runbooks.domain.ledger import Draft, EntryType
 from tasks.bag import Bag
 from tasks.bundle import export
 from tasks.containment import judge
 from tasks.installation import Installation, open_installation
 from tasks.recovery import validate_recovery
 from tasks.review import close_incident
+from tasks.stores import open_ledger
 from tasks.verification import verify_bundle
 from tests.steps.desk import Desk, a_desk
 
@@ -71,6 +73,25 @@ def settings(place: Installation, **more: Any) -> None:
     """Other limits for this installation."""
     limits = place.settings.limits.model_copy(update=more)
     place.settings = place.settings.model_copy(update={"limits": limits})
+
+
+def rewritten(installation: Installation, home: Path) -> Installation:
+    """The operator's forgery: the same log with one reason changed, all hashes new, the log's own key."""
+    shutil.copytree(installation.settings.home, home)
+    (home / "ledger.db").unlink()
+    for more in home.glob("ledger.db-*"):
+        more.unlink()
+    log = open_ledger(f"sqlite:///{home / 'ledger.db'}")
+    for entry in installation.store.entries():
+        if entry.type is EntryType.CHECKPOINT_ANCHORED:
+            continue
+        body = dict(entry.body)
+        if entry.type is EntryType.CONTAINMENT_JUDGED:
+            body["because"] = "everything was fine from the start"
+        fields = {name: getattr(entry, name) for name in Draft.model_fields}
+        log.append(Draft(**{**fields, "body": body}), entry.at)
+    open_installation.cache_clear()
+    return open_installation(home)
 
 
 class MemoryBag:

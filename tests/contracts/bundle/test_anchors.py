@@ -9,13 +9,13 @@ import pytest
 
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.ledger import Draft, EntryType
-from tasks.anchors import AnchorDuty, anchored, unanchored
+from tasks.anchors import AnchorDuty, unanchored
 from tasks.installation import Installation, open_installation
 from tasks.keys import log_key, log_keys, rotate
 from tasks.ledger import KEEPER, clock
 from tasks.stores import open_ledger
 from tasks.verifier import verify
-from tests.contracts.bundle.ground import an_export, an_incident, judged, load, settings, store, with_digests
+from tests.contracts.bundle.ground import an_export, an_incident, judged, load, rewritten, settings, store, with_digests
 from tests.contracts.bundle.tsa import an_authority, make_authority
 
 
@@ -72,7 +72,7 @@ def test_anchors_are_part_of_what_is_checked(
     settings(installation, anchor_tsa_url=url)
     AnchorDuty(installation).keep()
     files, key = an_export(installation, incident, tmp_path / "b")
-    sizes = sorted({int(one.size) for one in anchored(installation)})
+    sizes = sorted({int(e.body["size"]) for e in installation.store.entries(types=(EntryType.CHECKPOINT_ANCHORED,))})
     old, new = (f"data/anchors/{size}" for size in (sizes[0], sizes[-1]))
     forged = tmp_path / "forged"
     make_authority(forged / "tsa")
@@ -144,31 +144,12 @@ def test_history_rewritten_with_the_real_key_is_found_by_the_auditors_copies(
     copies.mkdir()
     settings(installation, anchor_directory=str(copies))
     AnchorDuty(installation).keep()
-    forged = _rewritten(installation, tmp_path / "forged")
+    forged = rewritten(installation, tmp_path / "forged")
     files, key = an_export(forged, incident, tmp_path / "b")
     assert key == log_key(installation).verifier.line()
     assert not [one for one in judged(files, key).faults if "decisions" not in one.where], "by itself it looks right"
     audit = judged(files, key, anchors=copies)
     assert any("does not lead to this one" in one.what and "rewritten" in one.means for one in audit.faults)
-
-
-def _rewritten(installation: Installation, home: Path) -> Installation:
-    """The operator's forgery: the same log with one reason changed, all hashes new, the log's own key."""
-    shutil.copytree(installation.settings.home, home)
-    (home / "ledger.db").unlink()
-    for more in home.glob("ledger.db-*"):
-        more.unlink()
-    log = open_ledger(f"sqlite:///{home / 'ledger.db'}")
-    for entry in installation.store.entries():
-        if entry.type is EntryType.CHECKPOINT_ANCHORED:
-            continue
-        body = dict(entry.body)
-        if entry.type is EntryType.CONTAINMENT_JUDGED:
-            body["because"] = "everything was fine from the start"
-        fields = {name: getattr(entry, name) for name in Draft.model_fields}
-        log.append(Draft(**{**fields, "body": body}), entry.at)
-    open_installation.cache_clear()
-    return open_installation(home)
 
 
 def test_a_second_head_of_the_same_size_is_refused_by_the_anchor_directory(
@@ -179,7 +160,7 @@ def test_a_second_head_of_the_same_size_is_refused_by_the_anchor_directory(
     copies.mkdir()
     settings(installation, anchor_directory=str(copies))
     log_key(installation)
-    forged = _rewritten(installation, tmp_path / "forged")
+    forged = rewritten(installation, tmp_path / "forged")
     AnchorDuty(installation).keep()
     settings(forged, anchor_directory=str(copies))
     AnchorDuty(forged).keep()

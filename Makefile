@@ -46,6 +46,7 @@ format: setup
 soak: setup
 	$(BIN)/python -m tests.soak
 
+# QUELL_AIID_CSV=FILE: how well words of people are classified, on real reports (tests/bench_classification.py says which).
 bench: setup
 	@.ci/need ssh-keygen radosgw ceph-mon ceph-osd
 	$(BIN)/python -m tests.bench

@@ -27,6 +27,14 @@ def interfere(ground: Ground, run: str, how: str) -> None:
         assert ground.force(run, how) == "ACCEPT"
 
 
+def at_work(ground: Ground, incident: str) -> str:
+    """The run that works on this incident now; one that already waits again is woken, so that it works."""
+    if holder := ground.worker_of(incident):
+        return holder[1]
+    ground.ring(incident)
+    return ""
+
+
 def test_forcing_states_gives_nothing(ground: Ground) -> None:
     """One response is always forced while it waits, the other always while it works; side by side, to save minutes."""
     waiting, working = ground.open("waiting"), ground.open("running")
@@ -34,10 +42,8 @@ def test_forcing_states_gives_nothing(ground: Ground) -> None:
         seen = ground.installation.store.size()
         interfere(ground, ground.suspended(waiting), while_waiting)
         if while_working:
-            until(lambda: ground.worker_of(working), 120, what="a run works", tell=ground.told(working))
-            _, run = ground.worker_of(working) or (0, "")
-            if run:
-                interfere(ground, run, while_working)
+            run = until(lambda: at_work(ground, working), 120, what="a run works", tell=ground.told(working))
+            interfere(ground, run, while_working)
         ground.wait_since(waiting, seen, EntryType.RESPONSE_RESTARTED, EntryType.RUN_WOKEN)
         ground.suspended(working)
         for incident in (waiting, working):

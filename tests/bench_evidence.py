@@ -6,7 +6,6 @@ medians in seconds; `ratio` is our time over the limit's.
 
 import hashlib
 import io
-import json
 import os
 import sqlite3
 import statistics

@@ -5,6 +5,8 @@ Two kinds, both optional and set in config/defaults.toml: a second store (`ancho
 Room for more (a C2SP witness) is a third kind here.
 """
 
+from collections.abc import Callable
+
 from runbooks.domain.checkpoint import Checkpoint, SignedNote
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.instants import Instant, milliseconds_between
@@ -146,8 +148,8 @@ class AnchorDuty:
     tries at once; two keepers anchor the same head under the same key.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._home = installation
+    def __init__(self, installation: Installation, now: Callable[[], Instant] = clock) -> None:
+        self._home, self._now = installation, now
         self._tried: Instant | None = None
         self._seen, self._read, self._news, self._urgent = 0, 0, -1, -1
         """Size when it tried last; up to where it read; the newest entry of more than anchors; the newest urgent one."""
@@ -160,11 +162,11 @@ class AnchorDuty:
         if not kinds:
             return False
         interval = 1000 * self._home.settings.limits.anchor_interval_seconds
-        due = self._tried is None or milliseconds_between(self._tried, clock()) >= interval
+        due = self._tried is None or abs(milliseconds_between(self._tried, self._now())) >= interval  # clocks jump back
         if not due and self._urgent < self._seen:
             return False
         note = checkpoint(self._home)
-        self._tried, self._seen = clock(), Checkpoint.read(note.text.encode()).size
+        self._tried, self._seen = self._now(), Checkpoint.read(note.text.encode()).size
         for done in anchor_note(self._home, note, kinds):
             self._covered[done.kind] = done.size
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbooks.domain.errors import LedgerError
+from runbooks.domain.instants import later
 from runbooks.domain.ledger import Draft, EntryType
 from tasks.anchors import AnchorDuty, unanchored
 from tasks.installation import Installation, open_installation
@@ -112,6 +113,21 @@ def test_it_is_anchored_at_gates_and_closure_at_once_and_otherwise_at_the_interv
     writer.write(EntryType.RUN_ENDED, "the end", incident=incident)
     assert duty.keep()
     assert unanchored(installation)[0] == installation.store.size()
+
+
+def test_a_clock_that_is_set_back_does_not_put_off_the_next_anchor(
+    place: tuple[Installation, str], tmp_path: Path
+) -> None:
+    installation, incident = place
+    (tmp_path / "elsewhere").mkdir()
+    settings(installation, anchor_directory=str(tmp_path / "elsewhere"), anchor_interval_seconds=60)
+    times = [clock()]
+    duty, writer = AnchorDuty(installation, lambda: times[-1]), installation.pen(KEEPER)
+    assert duty.keep()
+    writer.write(EntryType.RUN_WOKEN, "quiet", incident=incident)
+    assert not duty.keep()
+    times.append(later(times[0], -3600))
+    assert duty.keep()
 
 
 def test_a_place_that_fails_stops_nothing_and_is_on_record_once(

@@ -85,6 +85,21 @@ class SignalStore(Outbox):
         standings = tuple(Standing(str(standing)) for _, standing in found)
         return DeliveryFate(unreadable=read[0][0] != "", incidents=standings)
 
+    def deliveries(self, source: str | None, since_ns: int, *, only_defects: bool) -> list[str]:
+        """Receipts of what was read, of this source (None: of all) and received since then, oldest first."""
+        found = self._all(
+            "SELECT d.id FROM delivery d JOIN reading r ON r.delivery = d.id WHERE d.done = 1 AND d.received_ns >= ?1"
+            " AND (?2 IS NULL OR d.source = ?2) AND (?3 = 0 OR r.defect <> '') ORDER BY d.seq",
+            since_ns, source, int(only_defects),
+        )  # fmt: skip
+        return [str(one) for (one,) in found]
+
+    def read_again(self, deliveries: list[str]) -> None:
+        """Let these be read once more, as if they had just come; what is known stays known."""
+        with self.writing():
+            for delivery in deliveries:
+                self._do("UPDATE delivery SET done = 0 WHERE id = ?", delivery)
+
     # Incidents.
 
     def newest(self, key: Digest) -> KnownIncident | None:

@@ -1,15 +1,17 @@
-"""`quell signal`: send one, signed; see what a delivery would be read as, before anything depends on it."""
+"""`quell signal`: send one, signed; see what a delivery would be read as; read again after a mapping was corrected."""
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from flows.doors.commands._rereading import add_replay, replay_deliveries
 from flows.doors.commands._say import Say, add_json, plain
+from flows.doors.door.address import door_url
 from flows.doors.sender import WAITS, NotSentError, deliver, signal_body
 from runbooks.domain.classification import classify, rules_of
 from runbooks.domain.configuration import Configuration
@@ -33,7 +35,7 @@ LONGEST = 20_000
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
     """Arguments of each of its words."""
-    words = parser.add_subparsers(dest="word", required=True, metavar="send|read")
+    words = parser.add_subparsers(dest="word", required=True, metavar="send|read|replay")
     send = words.add_parser("send", help="send one signal, signed by Standard Webhooks")
     send.add_argument("--source", help="the source that it is sent as; default: the one that signs so")
     send.add_argument("--to", metavar="URL", help="the door's address with /signals/SOURCE; default: this home's door")
@@ -56,8 +58,11 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     read.add_argument("--content-type", metavar="T")
     read.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="one that the mapping reads")
     add_json(read)
-    send.set_defaults(refuse=send.error)
-    read.set_defaults(refuse=read.error)
+    replay = words.add_parser("replay", help="after a mapping was corrected: read what came before it again")
+    add_replay(replay)
+    add_json(replay)
+    for one in (send, read, replay):
+        one.set_defaults(refuse=one.error)
     parser.epilog = (
         f"Example: quell {name} send --type tool_use.untrusted --system support-agent --archetype prompt-injection"
     )
@@ -65,7 +70,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The word that was said."""
-    return _send(args) if args.word == "send" else _read(args)
+    return int({"send": _send, "read": _read, "replay": replay_deliveries}[args.word](args))
 
 
 def _send(args: argparse.Namespace) -> int:
@@ -94,8 +99,12 @@ def _send(args: argparse.Namespace) -> int:
 
 
 def _receipt(answer: str) -> str | None:
-    decoded = import_module("orjson").loads(answer) if answer.startswith("{") else {}
-    return str(decoded["receipt"]) if isinstance(decoded.get("receipt"), str) else None
+    try:
+        decoded = json.loads(answer)
+    except ValueError:
+        return None
+    found = decoded.get("receipt") if isinstance(decoded, dict) else None
+    return found if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def _destination(args: argparse.Namespace) -> _Destination:
             f"expected --source to be one that signs by Standard Webhooks, found {name or 'none'}.",
             now="nothing was sent.", next_step=f"name one of {', '.join(sorted(signing)) or '(none is configured)'}.",
         )  # fmt: skip
-    url = args.to or _own_door(args.home, installation.settings.limits.door_host) + f"/signals/{name}"
+    url = args.to or _own_door(args.home) + f"/signals/{name}"
     now = clock()
     reference = args.secret or next((one.secret for one in signing[name].secrets if one.holds(now)), None)
     if reference is None:
@@ -139,14 +148,13 @@ def _signs_so(source: Source) -> bool:
     return signing is not None and signing.secret_form is SecretForm.WHSEC and signing.header == "webhook-signature"
 
 
-def _own_door(home: Path, host: str) -> str:
-    port = import_module("flows.doors.door.serving").door_port(home)
-    if port is None:
+def _own_door(home: Path) -> str:
+    url = door_url(home)
+    if not url:
         raise UnreachableError(
             "this home's door was never started.", now="nothing was sent.", next_step="`quell up`, or say --to URL."
         )
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, never listened on
-    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    return url
 
 
 def _read(args: argparse.Namespace) -> int:

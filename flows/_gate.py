@@ -2,7 +2,8 @@
 
 Rules of the gate, in order:
 1. Ask for every act that needs people; a request that stands is not asked twice.
-2. Read the record: every request is granted, denied, expired or waiting. Act on all that is granted, at once.
+2. Read the record: every request is granted, denied, expired or waiting. Act on all that is granted, at once; what
+   is granted while an earlier act is still being probed is begun too.
    After a denial the runbook may know another act: it is asked for, and the loop begins again.
 3. Nothing waits any more: go on.
 4. Otherwise suspend with a fresh form that lists what waits. No process waits; no engine time-out exists.
@@ -19,13 +20,27 @@ from flows._form import answer_form
 from tasks.gate import GateView, decided_since, next_form, record_suspension, view_gate
 
 
+class Granted:
+    """The acts of one purpose that are granted. Read again when it is called and somebody decided meanwhile."""
+
+    def __init__(self, incident: str, purpose: str) -> None:
+        self._incident, self._purpose = incident, purpose
+        self.view = view_gate(incident, purpose)
+
+    def __call__(self) -> list[str]:
+        if decided_since(self._incident, self.view.seen):
+            self.view = view_gate(self._incident, self._purpose)
+        return self.view.granted
+
+
 async def pass_gate(
-    incident: str, purpose: str, act: Callable[[list[str]], None], instead: Callable[[], list[str]] = list
+    incident: str, purpose: str, act: Callable[[Callable[[], list[str]]], None], instead: Callable[[], list[str]] = list
 ) -> None:
-    """Loop until nothing of this purpose waits; `act` gets the ids of the acts that are granted, `instead` asks anew."""
+    """Loop until nothing of this purpose waits; `act` asks which acts are granted, as often as it likes; `instead` asks anew."""
     while True:
-        view = view_gate(incident, purpose)  # 2
-        act(view.granted)
+        granted = Granted(incident, purpose)  # 2
+        act(granted)
+        view = granted.view
         if instead() or decided_since(incident, view.seen):
             continue
         if not view.open:  # 3

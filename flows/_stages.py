@@ -3,13 +3,15 @@
 Each stage asks the ledger what is done, so that a re-run from the top goes on where the last one stopped.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from queue import Empty, Queue
 
 from prefect.futures import PrefectFuture
 
 from flows._form import Start
-from flows._gate import pass_gate
+from flows._gate import Granted, pass_gate
 from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
@@ -19,12 +21,21 @@ from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import request_approvals, take_in_answers
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest
-from tasks.outcome import acts_to_ask_for, acts_to_do_at_once, ending_of, show_containment, show_evidence, show_recovery
+from tasks.outcome import (
+    acts_to_ask_for,
+    acts_to_do_at_once,
+    consented,
+    ending_of,
+    show_containment,
+    show_evidence,
+    show_incident,
+    show_recovery,
+)
 from tasks.recovery import may_be_given_back, needed_for_trials, validate_recovery
 from tasks.review import close_incident, schedule_review
 
-WAIVER_GLANCE_SECONDS = 0.5
-"""How often a response that is sealing looks whether somebody waived the seal."""
+GLANCE_SECONDS = 0.5
+"""How often a response that is sealing looks whether somebody waived the seal, and one that acts, who decided meanwhile."""
 
 
 @asynccontextmanager
@@ -33,8 +44,17 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
     told = start.model_dump(mode="json")
     incident = open_response(told, archetype)
     with respond(incident, start_digest(told)):
+        _act_on_consent(incident)
         take_in_answers(incident)
+        _act_on_consent(incident)
+        show_incident(incident)
         yield incident
+
+
+def _act_on_consent(incident: str) -> None:
+    """What people consented to while the run slept, before all that can wait: forms, pages, and what is done already."""
+    if consented(incident):
+        _contain_all(incident, Granted(incident, Purpose.CONTAIN))
 
 
 def seal(incident: str) -> None:
@@ -46,7 +66,7 @@ def seal(incident: str) -> None:
     sealing = seal_evidence.submit(incident)
     while not is_sealed(incident):
         with suppress(TimeoutError):
-            sealing.result(timeout=WAIVER_GLANCE_SECONDS)
+            sealing.result(timeout=GLANCE_SECONDS)
         if is_waived(incident) and not is_sealed(incident):
             return
     _show_sealed(incident)
@@ -64,31 +84,41 @@ def plan(incident: str) -> None:
 
 def contain_at_once(incident: str) -> None:
     """What the active policy pre-authorises: reversible, after the seal, without waiting for a person."""
-    _contain_all(incident, acts_to_do_at_once(incident))
+    _contain_all(incident, lambda: acts_to_do_at_once(incident))
 
 
 async def contain_with_consent(incident: str) -> ContainmentVerdict:
     """Ask people for the rest, act on each consent as it comes, and judge what containment achieved."""
     request_approvals(incident, Purpose.CONTAIN, acts_to_ask_for(incident))
-    await pass_gate(
-        incident, Purpose.CONTAIN, lambda granted: _contain_all(incident, granted), lambda: offer_alternatives(incident)
-    )
+    await pass_gate(incident, Purpose.CONTAIN, partial(_contain_all, incident), partial(offer_alternatives, incident))
     if is_waived(incident):
         seal_evidence(incident)
         _show_sealed(incident)
     return judge(incident)
 
 
-def _contain_all(incident: str, actions: list[str]) -> None:
+def _contain_all(incident: str, actions: Callable[[], list[str]]) -> None:
     """Side by side, each with its own receipt; one that fails neither hides nor stops the others.
 
-    A failure of the act is a status. What is raised here, once all are through, is ours: the run stops, and the next
-    one asks the record what is done.
+    `actions` is asked again as long as one is at work: probing may take a minute, and what is granted meanwhile does
+    not wait for that. A failure of the act is a status. What is raised here, once all are through, is ours: the run
+    stops, and the next one asks the record what is done.
     """
-    running: list[PrefectFuture[str]] = [contain.submit(incident, action) for action in actions]
-    for future in running:
-        future.wait()
-    for future in running:
+    running: dict[str, PrefectFuture[str]] = {}
+    ended: Queue[str] = Queue()
+    at_work = 0
+    while True:
+        for action in actions():
+            if action not in running:
+                running[action] = contain.submit(incident, action)
+                running[action].add_done_callback(lambda _, action=action: ended.put(action))  # type: ignore[misc]
+                at_work += 1
+        if not at_work:
+            break
+        with suppress(Empty):
+            ended.get(timeout=GLANCE_SECONDS)
+            at_work -= 1
+    for future in running.values():
         future.result()
     if running:
         show_containment(incident)
@@ -115,7 +145,7 @@ async def recover(incident: str) -> None:
 async def _give_back_with_consent(incident: str, actions: list[str]) -> None:
     if actions:
         request_approvals(incident, Purpose.RE_ENABLE, actions)
-        await pass_gate(incident, Purpose.RE_ENABLE, lambda granted: _give_back_all(incident, granted))
+        await pass_gate(incident, Purpose.RE_ENABLE, lambda granted: _give_back_all(incident, granted()))
 
 
 def _give_back_all(incident: str, actions: list[str]) -> None:

@@ -201,12 +201,17 @@ _SETTLED: dict[Standing, EntryType] = {
 }
 
 
+def settled_key(request: ApprovalRequest, verdict: RequestVerdict) -> str:
+    """The key of the entry that says so, once per request and standing."""
+    return f"settled/{request.digest()}/{verdict.standing}"
+
+
 def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> RequestVerdict:
     """Write a settled verdict once per standing; returns the verdict."""
     kind = _SETTLED.get(verdict.standing)
     if kind is not None:
         writer.write(
-            kind, f"settled/{request.digest()}/{verdict.standing}", incident=request.incident,
+            kind, settled_key(request, verdict), incident=request.incident,
             subject={"request": request.digest(), "action": request.action},
             body={
                 "request": request.id, "action": request.step, "purpose": request.purpose,

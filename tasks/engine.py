@@ -30,6 +30,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Scheduled
 
 from runbooks.domain.errors import UnreachableError
+from runbooks.domain.identifiers import INCIDENT_TAG, incident_tag
 from runbooks.domain.incident import Archetype
 
 
@@ -47,13 +48,7 @@ def run_name(incident_id: str, generation: int = 0) -> str:
     return f"{incident_id}, restart {generation}" if generation else incident_id
 
 
-_INCIDENT = "incident:"
 _BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CRASHED]
-
-
-def incident_tag(incident_id: str) -> str:
-    """The tag that every run of an incident carries."""
-    return f"{_INCIDENT}{incident_id}"
 
 
 @contextmanager
@@ -116,7 +111,7 @@ def starts_without_incident() -> list[FlowRun]:
         )  # fmt: skip
     return [
         run for run in found
-        if not any(tag.startswith(_INCIDENT) for tag in run.tags)
+        if not any(tag.startswith(INCIDENT_TAG) for tag in run.tags)
         and not dict(run.parameters.get("start") or {}).get("incident")
     ]  # fmt: skip
 

@@ -11,7 +11,6 @@ from runbooks.domain.value import Json, canonical, digest_of
 from tasks.engine import tag_run
 from tasks.incident import open_incident, with_floors
 from tasks.ledger import Pen, clock
-from tasks.pages import leave_brief
 from tasks.presence import AnotherRunWorksError, Presence
 from tasks.step import actor, here, pen, run_id, step
 
@@ -41,9 +40,8 @@ def open_response(start: dict[str, Json], archetype: Archetype) -> Name:
             opener=actor(), material=(run_id() or "").encode(),
         )  # fmt: skip
     flow_run = run_id()
-    if flow_run:
+    if flow_run and not installation.store.entries(incident.id, types=(EntryType.RUN_STARTED,), flow_run_id=flow_run):
         tag_run(flow_run, incident.id, drill=incident.drill)
-    leave_brief(incident.id)
     return incident.id
 
 

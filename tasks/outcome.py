@@ -1,8 +1,9 @@
 """Small questions that stages ask of the record, and the pages that a responder sees after each stage."""
 
+from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.case import Ending, action_rows, judge_ending
-from tasks.approval import plan_of
-from tasks.pages import leave_containment, leave_manifest, leave_recovery
+from tasks.approval import judge_all, plan_of, settled_key
+from tasks.pages import leave_brief, leave_containment, leave_manifest, leave_recovery
 from tasks.step import here, pen, step
 
 
@@ -23,6 +24,22 @@ def ending_of(incident_id: str) -> Ending:
     incident, plan = installation.incident(incident_id), plan_of(installation, incident_id)
     rows = action_rows(plan, writer.entries(incident_id))
     return judge_ending(incident.near_miss, rows, writer.entries(incident_id))
+
+
+def consented(incident_id: str) -> bool:
+    """Whether people consented to taking something away and no run has looked since: that comes before everything else."""
+    installation = here()
+    return any(
+        request.purpose is Purpose.CONTAIN and verdict.standing is Standing.GRANTED
+        and installation.store.find(settled_key(request, verdict)) is None
+        for request, verdict in judge_all(installation, incident_id)
+    )  # fmt: skip
+
+
+@step("show the incident")
+def show_incident(incident_id: str) -> None:
+    """Leave the brief on the run page."""
+    leave_brief(incident_id)
 
 
 @step("show the evidence")

@@ -25,7 +25,7 @@ from tasks.proofs import listed_fingerprints, verify_bytes
 from tasks.verification import verify_bundle
 
 STEPS = frozenset({
-    "open the incident", "take in the answers", "seal the evidence", "list the affected records", "show the evidence",
+    "open the incident", "show the incident", "take in the answers", "seal the evidence", "list the affected records", "show the evidence",
     "make the plan", "ask for approval", "read the decisions", "leave the requests on the page", "contain",
     "show the containment", "judge the containment", "what must come back for the trials", "take away again",
     "replay the attack, harmlessly", "show the recovery", "what may be given back", "give back", "schedule the review",

@@ -154,7 +154,8 @@ def wait_healthy(
 class EngineCalls:
     """The few REST calls that need no Prefect import (2 s and 80 MB): used by `up` and by quick commands."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, busy_retries: int = BUSY_RETRIES) -> None:
+        self._retries = busy_retries
         environment = engine_environment(home)
         self.url = environment["PREFECT_API_URL"]
         self._headers = {"Content-Type": "application/json"}
@@ -171,20 +172,21 @@ class EngineCalls:
         """One call; the answer's JSON. `missing` is returned for 404 when given. Busy answers (503) are retried."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=self._headers, method=method)  # noqa: S310
-        for attempt in range(BUSY_RETRIES + 1):
+        for attempt in range(self._retries + 1):
             try:
                 with urllib.request.urlopen(request, timeout=CALL_TIMEOUT_SECONDS) as answer:  # noqa: S310
                     text = answer.read()
                     return json.loads(text) if text else None
             except urllib.error.HTTPError as error:
+                with error:  # it holds a connection
+                    detail = error.read()[:300].decode(errors="replace")
                 if error.code == 404 and missing is not ...:
                     return missing
-                if error.code != 503 or attempt == BUSY_RETRIES:
-                    detail = error.read()[:300].decode(errors="replace")
+                if error.code != 503 or attempt == self._retries:
                     raise EngineUnreachable(f"{method} {path}: Prefect answered {error.code}: {detail}") from None
             except OSError as error:  # a change whose answer was lost may have happened: it is not sent twice
                 unsent = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
-                if attempt == BUSY_RETRIES or not (unsent or method == "GET"):
+                if attempt == self._retries or not (unsent or method == "GET"):
                     raise EngineUnreachable(f"{method} {self.url}{path}: no answer ({error}).") from None
             time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")

@@ -35,6 +35,7 @@ from prefect.flow_engine import load_flow_run, run_flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.doors.processes import die_with_parent, start_mark
+from tasks.warming import import_all, open_early
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
 REFILL_PAUSE_SECONDS = 0.7  # so that a new run has the processor first, and a broken machine is not also a fork bomb
@@ -171,6 +172,7 @@ def _warmed() -> Iterator[None]:
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
             stack.enter_context(SyncClientContext.get_or_create())
+        open_early()
         yield
 
 
@@ -196,6 +198,7 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
     for module in LATE_IMPORTS:  # found by comparing sys.modules before and after a run; none of them is essential
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    import_all()
     names: dict[str, str] = {}
     broken: dict[str, str] = {}
     for entrypoint in entrypoints:

@@ -13,3 +13,11 @@ def short_id(prefix: str, material: bytes, letters: int = 10) -> str:
         number, position = divmod(number, 32)
         made.append(_ALPHABET[position])
     return f"{prefix}-{''.join(made)}"
+
+
+INCIDENT_TAG = "incident:"
+
+
+def incident_tag(incident_id: str) -> str:
+    """The tag that every run of an incident carries in the engine."""
+    return f"{INCIDENT_TAG}{incident_id}"

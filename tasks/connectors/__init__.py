@@ -15,7 +15,7 @@ from tasks.connectors._collected import Collected, Facts
 from tasks.connectors._signals import Place
 from tasks.connectors.base import Connector
 
-__all__ = ["Collected", "Connector", "Facts", "kinds", "open_connector"]
+__all__ = ["Collected", "Connector", "Facts", "import_all", "kinds", "open_connector"]
 
 _REFERENCE = get_args(SecretReference)[1].pattern
 _FILE = "config/systems.toml"
@@ -25,6 +25,12 @@ def kinds() -> tuple[str, ...]:
     """Every kind that there is: the files of this folder, the guard and private ones aside."""
     names = (file.stem for file in Path(__file__).parent.glob("*.py"))
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
+
+
+def import_all() -> None:
+    """Import every kind, for processes that will be forked."""
+    for kind in kinds():
+        import_module(f"{__name__}.{kind}")
 
 
 def open_connector(

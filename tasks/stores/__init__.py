@@ -1,11 +1,19 @@
 """Where things are kept: the ledger in a database, evidence in a vault. See README.md beside this file."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
 from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, Spool, TimeStampAuthority, Vault
 from tasks.stores.signals import SignalStore as SignalStore
+
+
+def import_all() -> None:
+    """Import every store, for processes that will be forked."""
+    for file in Path(__file__).parent.glob("*.py"):
+        if not file.stem.startswith("_"):
+            import_module(f"{__name__}.{file.stem}")
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:

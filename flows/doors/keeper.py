@@ -9,7 +9,8 @@ every start is idempotent under its key:
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
 4. notice    what somebody did to a run through the engine's own doors is written down.
 5. give back what one person took away alone (break-glass), when its time is over.
-6. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
+6. tidy      runs that a closed incident left waiting are ended.
+7. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 """
 
 import logging
@@ -25,6 +26,7 @@ from types import FrameType
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.interference import note_waiting, note_working
+from flows.doors.leftovers import Leftovers
 from flows.doors.processes import alive
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
@@ -88,7 +90,7 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
-    anchors = AnchorDuty(installation)
+    anchors, leftovers = AnchorDuty(installation), Leftovers(installation)
     rounds = 0
     while not stop.wait(installation.settings.limits.keeper_interval_seconds):
         once("break-glass", lambda: after_glass(installation))
@@ -98,6 +100,7 @@ def run_keeper(home: Path) -> int:
             once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
         if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
             once("starts", lambda: take_up(installation))
+        once("leftovers", leftovers.tidy)
         once("anchors", anchors.keep)
         rounds += 1
     return 0

@@ -1,6 +1,7 @@
 """A practice installation that is up, an attacker with the engine's credential, and honest people with keys."""
 
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +20,14 @@ from flows.doors.engine_server import EngineCalls
 from flows.doors.up import start_in_background, stop
 from runbooks.domain.approval import Answer, ApprovalRequest, RequestVerdict, Statement
 from runbooks.domain.errors import QuellError
+from runbooks.domain.incident import Archetype, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.planning import action_for
 from tasks.approval import requests_of, verdict_on
 from tasks.decisions import statement_for, submit_decision
+from tasks.incident import open_incident, with_floors
 from tasks.installation import Installation, open_installation
-from tasks.ledger import door_actor
+from tasks.ledger import clock, door_actor
 from tasks.proofs import sign_ssh
 
 UP_SECONDS = 240
@@ -34,7 +38,7 @@ def until(seen: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := seen()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return found
 
 
@@ -54,17 +58,38 @@ class Ground:
     @cached_property
     def waiting(self) -> str:
         """An incident whose requests wait the whole time; nobody ever grants them."""
-        return self.declare()
-
-    def declare(self, person: str = "monitor", *more: str, label: str = "tool-call-from-untrusted-text") -> str:
-        """A new incident whose response has come to its gate; returns its id."""
         told = command(
-            "declare", "--system", "support-agent", "--label", label, "--what", "{{ 1/0 }} a ticket told it to refund",
-            "--as", person, "--drill", *more,
+            "declare", "--system", "support-agent", "--label", "tool-call-from-untrusted-text", "--as", "monitor",
+            "--what", "{{ 1/0 }} a ticket told it to refund", "--drill",
         )  # fmt: skip
         incident = str(told["incident"])
         self.gate(incident)
         return incident
+
+    def declare(self, person: str = "monitor", *, gate: bool = True) -> str:
+        """A new incident whose response has come to its gate, opened and started as a door does it; returns its id."""
+        place, archetype = self.installation, Archetype.PROMPT_INJECTION
+        report = Report(
+            system="support-agent", what_happened="{{ 1/0 }} a ticket told it to refund", reporter=person, lead="ana",
+            noticed_at=clock(), source="cli",
+        )  # fmt: skip
+        floors = place.runbook(archetype, place.active()).severity_floors
+        opened = open_incident(
+            place, with_floors(report, floors), archetype, drill=True, opener=door_actor("cli"),
+            material=secrets.token_bytes(8),
+        )  # fmt: skip
+        self.start({"incident": opened.id, "system": "known", "what_happened": "known"}, f"{opened.id}/0")
+        if gate:
+            self.gate(opened.id)
+        return opened.id
+
+    def start(self, start: dict[str, Any], key: str | None = None) -> str:
+        """Start a run of the response by the engine's API; returns its id."""
+        deployment = self.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
+        body: dict[str, Any] = {"parameters": {"start": start}, "idempotency_key": key}
+        if key is not None:
+            body["tags"] = [f"incident:{start['incident']}", "drill"]
+        return str(self.api.call("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
 
     def gate(self, incident: str, since: int = 0, seconds: float = 120) -> dict[str, Any]:
         """Wait until a run of this incident waits for people on a form written after `since`; returns the run."""
@@ -125,13 +150,14 @@ class Ground:
 
     def refused(self, attempt: Callable[[], Any], incident: str | None = None) -> str:
         """The attempt must be refused, and the refusal must be on record; returns its reason."""
-        before = len(self.entries(None, EntryType.DECISION_REFUSED))
+        since = self.installation.store.size()
         try:
             attempt()
         except QuellError as error:
-            after = self.entries(None, EntryType.DECISION_REFUSED)
-            assert len(after) == before + 1, "the refusal is on record"
-            assert incident is None or after[-1].incident == incident
+            after = [e for e in self.entries(None, EntryType.DECISION_REFUSED) if e.index >= since]
+            mine = [e for e in after if e.body["because"] == error.problem]
+            assert len(mine) == 1, "the refusal is on record"
+            assert incident is None or mine[0].incident == incident
             return error.problem
         raise AssertionError("it was accepted")
 
@@ -146,8 +172,6 @@ class Ground:
     def far(self) -> dict[str, Any]:
         """What the far side itself says: flags, the prompt's label, client and token, effects on money."""
         place, configuration = self.installation, self.installation.active()
-        from runbooks.domain.planning import action_for
-
         incident = place.incident(self.waiting)
         seen: dict[str, Any] = {"flags": json.loads(self.world.describe.flags_path.read_text())}
         for control in configuration.systems["support-agent"].controls:

@@ -15,7 +15,7 @@ from tasks.containment import act
 from tasks.ledger import flow_actor
 from tasks.undoing import undo_acts
 from tests.attacks.ground import Ground
-from tests.attacks.table import attack
+from tests.attacks.table import ALONE, attack
 
 
 def _grant(g: Ground, incident: str, *people: str, step: str = "refund-tool") -> None:
@@ -89,7 +89,7 @@ def in_the_vault(g: Ground) -> str:
         files[0].write_bytes(data)
 
 
-@attack("Use a consumed grant again, twice at once", "exactly one effect")
+@attack("Use a consumed grant again, twice at once", "exactly one effect", ALONE)
 def consumed(g: Ground) -> str:
     incident = g.declare()
     _grant(g, incident, "ana", "cleo")

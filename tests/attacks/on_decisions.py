@@ -18,7 +18,7 @@ from tasks.ledger import flow_actor
 from tasks.proofs import sign_bytes, sign_ssh
 from tasks.sshsig import read_signature
 from tests.attacks.ground import Ground, until
-from tests.attacks.table import attack
+from tests.attacks.table import ALONE, attack
 from tests.steps.openssh import armor, string
 
 
@@ -99,7 +99,7 @@ def from_a_drill(g: Ground) -> str:
     return g.refused(lambda: g.submit(g.say(earnest, "ana"), signature=signature))
 
 
-@attack("Decide after the expiry, also with the clock set back", "expired stays expired")
+@attack("Decide after the expiry, also with the clock set back", "expired stays expired", ALONE)
 def after_expiry(g: Ground) -> str:
     old = g.request(g.waiting)
     soon = old.model_copy(update={"id": "REQ-LATE0001", "nonce": "late", "expires_at": later(g.installation.now(), 2)})

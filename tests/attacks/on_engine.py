@@ -23,7 +23,7 @@ def _noticed(g: Ground, incident: str, since: int) -> str:
     return str(found[0].body["because"]) if found else ""
 
 
-@attack("Force every state on waiting runs", "no effect; on record; the response waits for people again")
+@attack("Force every state on waiting runs", "no effect; on record; the response waits for people again", "states")
 def every_state(g: Ground) -> str:
     incidents = [g.declare() for _ in range(3)]
     seen = []
@@ -40,7 +40,7 @@ def every_state(g: Ground) -> str:
     return "; ".join(seen)
 
 
-@attack("Force a state in bulk on all waiting runs", "no effect; on record; all wait again")
+@attack("Force a state in bulk on all waiting runs", "no effect; on record; all wait again", "waiting")
 def in_bulk(g: Ground) -> str:
     incidents = [g.declare(), g.waiting]
     since = g.installation.store.size()
@@ -54,25 +54,11 @@ def in_bulk(g: Ground) -> str:
     return f"{len(incidents)} runs forced, {len(incidents)} noticed, all wait again"
 
 
-@attack("Force a working run to Completed, and to Cancelling", "the response goes on and comes to its gate")
+@attack("Force a working run to Completed, and to Cancelling", "the response goes on and comes to its gate", "runs")
 def while_working(g: Ground) -> str:
-    from flows.doors.drill import command
-
     seen = []
     for state in ("COMPLETED", "CANCELLING"):
-        told = command(
-            "declare",
-            "--system",
-            "support-agent",
-            "--archetype",
-            "prompt-injection",
-            "--what",
-            "x",
-            "--as",
-            "m",
-            "--drill",
-        )
-        incident = str(told["incident"])
+        incident = g.declare(gate=False)
         started = until(lambda i=incident: g.entries(i, EntryType.RUN_STARTED), "it works")[-1]  # type: ignore[misc]
         g.force(str(started.flow_run_id), state)
         g.gate(incident)
@@ -81,7 +67,7 @@ def while_working(g: Ground) -> str:
     return "; ".join(seen)
 
 
-@attack("Delete the waiting run", "no effect; on record; another run waits")
+@attack("Delete the waiting run", "no effect; on record; another run waits", "runs")
 def delete(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
@@ -91,7 +77,9 @@ def delete(g: Ground) -> str:
     return because
 
 
-@attack("Change the run's parameters to another incident, and wake it", "no effect; on record; both wait again")
+@attack(
+    "Change the run's parameters to another incident, and wake it", "no effect; on record; both wait again", "waiting"
+)
 def parameters(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
@@ -106,7 +94,7 @@ def parameters(g: Ground) -> str:
     return str(found[0].body["because"])
 
 
-@attack("Write the form's answer as stored input, and force the run on", "no effect; refused on record")
+@attack("Write the form's answer as stored input, and force the run on", "no effect; refused on record", "runs")
 def stored_input(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
@@ -142,6 +130,7 @@ MARKERS: dict[str, Any] = {
 @attack(
     "Resume with empty, partial, oversized, wrongly typed input, typed markers, templates in every field",
     "no effect; it waits again",
+    "states",
 )
 def resumes(g: Ground) -> str:
     incident = g.declare()
@@ -172,7 +161,7 @@ def _refused_run(g: Ground, run: str) -> str:
     return str(found.body["because"])
 
 
-@attack("Start a deployment of one's own on quell's worker", "refused, on record")
+@attack("Start a deployment of one's own on quell's worker", "refused, on record", "states")
 def own_deployment(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")
     flow = g.api.call("POST", "/flows/", {"name": "evil"})["id"]
@@ -184,7 +173,7 @@ def own_deployment(g: Ground) -> str:
     return _refused_run(g, run)
 
 
-@attack("Start one of ours with job variables", "refused, on record")
+@attack("Start one of ours with job variables", "refused, on record", "states")
 def job_variables(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
     start = {"start": {"system": "x", "what_happened": "x", "incident": g.waiting}}
@@ -206,13 +195,12 @@ def job_variables(g: Ground) -> str:
         g.api.call("PATCH", "/work_pools/quell", {"base_job_template": pool["base_job_template"]})
 
 
-@attack("A second run of the same incident while the first works or waits", "one responds; no second effect")
+@attack("A second run of the same incident while the first works or waits", "one responds; no second effect", "runs")
 def second_run(g: Ground) -> str:
     incident = g.declare()
-    ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
-    start = {"start": {"system": "x", "what_happened": "x", "incident": incident}}
+    start = {"system": "x", "what_happened": "x", "incident": incident}
     asked = len(g.entries(incident, EntryType.APPROVAL_REQUESTED))
-    runs = [g.api.call("POST", f"/deployments/{ours}/create_flow_run", {"parameters": start})["id"] for _ in range(2)]
+    runs = [g.start(start) for _ in range(2)]
 
     def settled() -> bool:
         states = [g.api.call("GET", f"/flow_runs/{run}")["state"]["type"] for run in runs]

@@ -1,7 +1,12 @@
-"""The list of attacks: what each is called, what must be seen. Each is a function of the ground; it returns what it saw."""
+"""The list of attacks: what each is called, what must be seen. Each is a function of the ground; it returns what it saw.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Attacks on the engine mostly wait until the keeper notices; so they are performed side by side, in a few lanes, while
+the quick ones are performed one after the other. What must be alone (a real effect, a clock set back) comes last.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from tests.attacks.ground import Ground
 
@@ -13,24 +18,67 @@ class Attack:
     name: str
     expected: str
     perform: Callable[[Ground], str]
+    lane: str
+    """Attacks of one lane are performed one after the other."""
 
 
+QUICK, ALONE = "quick", "alone"
 ATTACKS: list[Attack] = []
-SEEN: list[tuple[str, str, str]] = []
-"""Attack, expected, seen: as far as they were performed."""
 
 
-def attack(name: str, expected: str) -> Callable[[Callable[[Ground], str]], Callable[[Ground], str]]:
+def attack(name: str, expected: str, lane: str = QUICK) -> Callable[[Callable[[Ground], str]], Callable[[Ground], str]]:
     """Put this function on the list."""
 
     def listed(function: Callable[[Ground], str]) -> Callable[[Ground], str]:
-        ATTACKS.append(Attack(name, expected, function))
+        ATTACKS.append(Attack(name, expected, function, lane))
         return function
 
     return listed
 
 
-def shown() -> str:
-    """The table, as markdown."""
-    rows = [f"| {name} | {expected} | {seen} |" for name, expected, seen in SEEN]
-    return "\n".join(["| Attack | Expected | Seen |", "|---|---|---|", *rows])
+@dataclass
+class Performance:
+    """The attacks of this session on one ground, each performed once; and the table of what was seen."""
+
+    ground: Ground
+    seen: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    _running: dict[str, Future[str]] = field(default_factory=dict)
+    _lanes: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+
+    def begin(self, attacks: Iterable[Attack]) -> None:
+        """Begin the lanes, once there is what all of them use."""
+        assert self.ground.api
+        assert self.ground.waiting
+        for one in attacks:
+            if one.lane not in (QUICK, ALONE):
+                lane = self._lanes.setdefault(one.lane, ThreadPoolExecutor(1))
+                self._running[one.name] = lane.submit(self._perform, one)
+
+    def see(self, one: Attack) -> str:
+        """Perform it, or wait for its lane; what was seen."""
+        self.note(one.name, one.expected, "NOT AS EXPECTED")
+        running = self._running.get(one.name)
+        said = self._perform(one) if running is None else running.result()
+        self.note(one.name, one.expected, said)
+        return said
+
+    def _perform(self, one: Attack) -> str:
+        """The far side's own books must say the same before and after."""
+        before = self.ground.far()
+        said = one.perform(self.ground)
+        assert self.ground.far() == before, "the far side's own books show an effect"
+        return said
+
+    def note(self, name: str, expected: str, seen: str) -> None:
+        """One row of the table."""
+        self.seen[name] = (name, expected, " ".join(seen.split()).replace("|", "/")[:400])
+
+    def close(self) -> None:
+        """Wait for the lanes."""
+        for lane in self._lanes.values():
+            lane.shutdown(cancel_futures=True)
+
+    def shown(self) -> str:
+        """The table, as markdown."""
+        rows = [f"| {name} | {expected} | {seen} |" for name, expected, seen in self.seen.values()]
+        return "\n".join(["| Attack | Expected | Seen |", "|---|---|---|", *rows])

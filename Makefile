@@ -48,7 +48,7 @@ soak: setup
 
 # QUELL_AIID_CSV=FILE: how well words of people are classified, on real reports (tests/bench_classification.py says which).
 bench: setup
-	@.ci/need ssh-keygen radosgw ceph-mon ceph-osd
+	@.ci/need ssh-keygen wrk radosgw ceph-mon ceph-osd
 	$(BIN)/python -m tests.bench
 
 # The newest versions that fit pyproject.toml, for every Python >= 3.11, on Linux and macOS. Read the difference before you commit it.

@@ -35,7 +35,7 @@ class Limits(BaseModel):
     door_patience_seconds: int = Field(10, ge=1, le=60, description="for a request's header, and for its body")
     door_unproven_per_minute: int = Field(600, ge=1, description="from a source that proves nothing")
     door_disk_free_percent: int = Field(
-        5, ge=0, le=50, description="with less the door sends senders away to come back"
+        5, ge=0, le=100, description="with less the door sends senders away to come back"
     )
 
     @model_validator(mode="after")

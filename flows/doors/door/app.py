@@ -30,7 +30,7 @@ def make_app(reception: Reception) -> Starlette:
             await asyncio.to_thread(reception.end)
 
     signals, report, telling = SignalRoute(reception), ReportRoute(reception), Telling(reception)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/signals/{source}", signals, methods=["POST", "OPTIONS"]),
             Route("/signals/{source}/{token}", signals, methods=["POST", "OPTIONS"]),
@@ -43,3 +43,5 @@ def make_app(reception: Reception) -> Starlette:
         ],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a redirect would name the host that the sender named
+    return app

@@ -13,7 +13,7 @@ from tasks.settings import resolve_secret
 
 
 def check_sources(configuration: Configuration, installation: Installation) -> Iterator[Finding]:
-    """Each source has a usable secret now, and one that went quiet would be noticed."""
+    """Each source has a usable secret now and a mapping, and one that went quiet would be noticed."""
     if not configuration.sources:
         yield attention("signals", "no source is configured: the door takes nothing in", "list one in sources.toml")
     for name, source in configuration.sources.items():
@@ -23,6 +23,11 @@ def check_sources(configuration: Configuration, installation: Installation) -> I
             yield wrong(about, "; ".join(bad), f"put the right secret where sources.{name}.secrets says")
         elif source.secrets and not any(secret.holds(clock()) for secret in source.secrets):
             yield wrong(about, "none of its secrets is valid today", f"add one to sources.{name}.secrets")
+        elif not source.mappings:
+            yield attention(
+                about, "nothing says how it is read: whatever comes is kept and shown as a defect",
+                f"name a sender, or write [[sources.{name}.mappings]] (config/SENDERS.md)",
+            )  # fmt: skip
         elif source.quiet_after_minutes is None:
             yield attention(
                 about, "if it went quiet nobody would know",

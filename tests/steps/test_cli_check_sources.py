@@ -44,6 +44,22 @@ BAD = {
 }
 
 
+def test_a_source_that_nothing_reads_is_told(desk: Desk) -> None:
+    desk.write("sources.toml", "[sources.odd]\nunproven = true\nquiet_after_minutes = 5\n")
+    assert findings(desk, "source odd", "--files") == [
+        "nothing says how it is read: whatever comes is kept and shown as a defect"
+    ]
+
+
+def test_own_keywords_hold_in_place_of_the_shipped_ones(desk: Desk) -> None:
+    shipped = desk.installation.proposed().keywords
+    assert len(shipped) > 5
+    desk.write("keywords.toml", '[[keywords]]\nname = "ours"\noutcome = "supplier"\ngroups = [["it is them"]]\n')
+    assert [rule.name for rule in desk.installation.proposed().keywords] == ["ours"]
+    desk.write("keywords.toml", '[[keywords]]\nname = "ours"\noutcome = "supplier"\ngroups = [["IT"]]\n')
+    assert "keywords.toml: 0.groups.0.0" in desk("check", "--files").err + desk("check", "--files").out
+
+
 @pytest.mark.parametrize(("text", "key", "found"), BAD.values(), ids=BAD)
 def test_a_wrong_source_is_named_and_nothing_starts(desk: Desk, text: str, key: str, found: str) -> None:
     desk.write("sources.toml", text)

@@ -22,6 +22,11 @@ secrets = [{id = "only", secret = "file:secrets/old"}]
 [sources.alerts.scope]
 environment = "staging"
 
+[sources.people]
+sender = "report"
+token = {place = "basic"}
+secrets = [{id = "only", secret = "file:secrets/basic"}]
+
 [[rules]]
 name = "slow"
 kinds = ["slow*"]
@@ -131,3 +136,33 @@ def test_a_defect_ends_with_one_and_says_why(cli: Desk, tmp_path: Path) -> None:
     assert "hostile" not in cli("signal", "read", "alerts", str(body)).out
     assert cli("signal", "read", "nobody", str(body)).code == 2
     assert cli("signal", "read", "alerts", str(tmp_path / "missing")).code == 3
+
+
+def test_a_report_in_two_fields_gets_a_receipt_and_has_a_state(cli: Desk, door: Door) -> None:
+    by = ("--secret", "file:secrets/basic", "--json")
+    ran = cli("signal", "report", "--system", "Helper", "--what", "it was jailbroken <b>", "--how-bad", "exposure", *by)
+    assert ran.code == 0, ran
+    delivery, body = next((one, kept) for one, kept in door.kept if one.id == ran.json["receipt"])
+    (signal,) = normalise(delivery, body, cli.installation.proposed().sources["people"])
+    assert (signal.system, signal.human, signal.labels) == ("helper", True, ("exposure",))
+    assert signal.text == "it was jailbroken <b>"
+    assert cli("signal", "state", ran.json["receipt"], *by).json["state"] == "received"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("report", "--system", "x", "--what", "y"), 1, "name and password"),
+        (("report", "--system", "x", "--what", " ", "--secret", "file:secrets/basic"), 1, "refused it (400)"),
+        (("report", "--system", "x", "--what", "y", "--secret", "hunter2"), 2, "expected a reference"),
+        (("report", "--system", "x", "--what", "y", "--to", "ftp://x"), 2, "https://"),
+        (("report", "--system", "x", "--what", "y", "--to", "http://127.0.0.1:9/report"), 3, "did not answer"),
+        (("state", "DLV-" + "0" * 26), 1, "no such report"),
+        (("state", "../secrets"), 2, "a receipt"),
+    ],
+)
+def test_a_report_that_cannot_be_sent(cli: Desk, door: Door, words: tuple[str, ...], code: int, told: str) -> None:
+    assert door.port
+    ran = cli("signal", *words)
+    assert (ran.code, told in ran.err) == (code, True), ran
+    assert "hunter2" not in ran.err

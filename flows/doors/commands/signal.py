@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from flows.doors.commands._reporting import add_door, add_report, send_report, show_state
 from flows.doors.commands._rereading import add_replay, replay_deliveries
 from flows.doors.commands._say import Say, add_json, plain
 from flows.doors.door.address import door_url
@@ -35,7 +36,7 @@ LONGEST = 20_000
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
     """Arguments of each of its words."""
-    words = parser.add_subparsers(dest="word", required=True, metavar="send|read|replay")
+    words = parser.add_subparsers(dest="word", required=True, metavar="send|report|state|read|replay")
     send = words.add_parser("send", help="send one signal, signed by Standard Webhooks")
     send.add_argument("--source", help="the source that it is sent as; default: the one that signs so")
     send.add_argument("--to", metavar="URL", help="the door's address with /signals/SOURCE; default: this home's door")
@@ -52,6 +53,13 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     send.add_argument("--near-miss", action="store_true", help="it was stopped before harm")
     send.add_argument("--id", metavar="ID", help="of the event; the same id counts once")
     add_json(send)
+    report = words.add_parser("report", help="tell what you saw, as the form does; you get a receipt")
+    add_report(report)
+    add_json(report)
+    state = words.add_parser("state", help="how far a report has come")
+    state.add_argument("receipt", metavar="DLV")
+    add_door(state)
+    add_json(state)
     read = words.add_parser("read", help="which signals a body becomes, by the files' mapping; nothing is kept")
     read.add_argument("source", help="a source of config/sources.toml")
     read.add_argument("file", help="the body as it is sent; - reads stdin")
@@ -61,7 +69,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     replay = words.add_parser("replay", help="after a mapping was corrected: read what came before it again")
     add_replay(replay)
     add_json(replay)
-    for one in (send, read, replay):
+    for one in (send, report, state, read, replay):
         one.set_defaults(refuse=one.error)
     parser.epilog = (
         f"Example: quell {name} send --type tool_use.untrusted --system support-agent --archetype prompt-injection"
@@ -70,7 +78,10 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The word that was said."""
-    return int({"send": _send, "read": _read, "replay": replay_deliveries}[args.word](args))
+    work = {
+        "send": _send, "report": send_report, "state": show_state, "read": _read, "replay": replay_deliveries,
+    }  # fmt: skip
+    return int(work[args.word](args))
 
 
 def _send(args: argparse.Namespace) -> int:

@@ -5,13 +5,21 @@ from typing import Any
 import pytest
 
 from runbooks.domain.approval import Purpose
+from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.ledger import EntryType
 from tasks.approval import requests_of
 from tasks.break_glass import end_overdue
 from tasks.containment import contain
-from tasks.ledger import KEEPER
+from tasks.incident import open_incident
+from tasks.ledger import KEEPER, clock, door_actor
 from tests.steps.desk import Desk
 from tests.steps.glass import GLASS, at, judged_again, policy_plus, smash, status, written
+
+MONITOR = """
+[sources.monitor]
+sender = "standard-webhooks"
+secrets = [{id = "one", secret = "env:MONITOR"}]
+"""
 
 
 def over(desk: Desk, monkeypatch: pytest.MonkeyPatch, incident: str) -> list[object]:
@@ -28,10 +36,21 @@ def approve(desk: Desk, incident: str, *people: str, purpose: Purpose = Purpose.
                 assert desk.approve(request.id, person).code == 0
 
 
-def broken(desk: Desk, archetype: str = "prompt-injection") -> str:
+def signal(desk: Desk) -> str:
+    """An incident that a monitor's signed, fresh signal opened."""
+    desk.installation.activate_if_fresh()
+    report = Report(system="helper", what_happened="it runs", reporter="source monitor", reporter_proven=True,
+                    lead="ana", noticed_at=clock())  # fmt: skip
+    return open_incident(
+        desk.installation, report, Archetype.AGENTIC_MISALIGNMENT, drill=True, opener=door_actor("test"),
+        material=b"one", origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
+    ).id  # fmt: skip
+
+
+def broken(desk: Desk, *, signalled: bool = False) -> str:
     """An incident in which ben broke the glass."""
     policy_plus(desk, GLASS)
-    incident = desk.declare(archetype=archetype)
+    incident = signal(desk) if signalled else desk.declare()
     assert smash(desk, incident).json["status"] == "effective"
     assert status(desk) == "off"
     return incident
@@ -73,15 +92,17 @@ def test_undoing_what_people_approved_meanwhile_brings_back_what_was_before_anyb
 
 def test_what_stands_under_a_right_of_its_own_is_not_given_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pre-authorised, so nobody approved it: it was done all the same while the glass was broken."""
+    (desk.home / "config" / "sources.toml").write_text(MONITOR)
     policy_plus(desk, """
 [[preauthorised]]
 id = "at-once"
 archetypes = ["agentic_misalignment"]
 systems = ["helper"]
 verbs = ["disable_tool"]
+sources = ["monitor"]
 why = "it does harm every minute"
 """)  # fmt: skip
-    incident = broken(desk, archetype="agentic-misalignment")
+    incident = broken(desk, signalled=True)
     assert contain.fn(incident, "refund-tool") == "effective"
     assert over(desk, monkeypatch, incident) == ["approved"]
     assert status(desk) == "off"

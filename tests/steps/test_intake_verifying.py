@@ -51,6 +51,8 @@ def senders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
         more = 'secrets = [{id = "one", secret = "env:ONE"}]' if needs_secret else ""
         if file.stem == "aws-sns":
             more = 'notifications = {topics = ["arn:aws:sns:eu-west-1:1:t"]}'
+        elif file.stem == "report":
+            more = "unproven = true"
         stanzas.append(f'[sources.{file.stem}]\nsender = "{file.stem}"\n{more}\n')
     (config / "sources.toml").write_text("\n".join(stanzas))
     found = load_configuration(load_settings(home, {})).sources

@@ -24,7 +24,7 @@ logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would print addres
 
 
 def tell_people(
-    installation: Installation, writer: Pen, key: str, *, incident: str, channels: Sequence[str] | None, title: str,
+    installation: Installation, writer: Pen, key: str, *, incident: str | None, channels: Sequence[str] | None, title: str,
     text: str,
 ) -> list[str]:  # fmt: skip
     """Tell each channel once (None: every one of the policy); returns the names of those that were told, now or before.
@@ -77,7 +77,7 @@ def _send(installation: Installation, reference: str, title: str, text: str) -> 
         return type(error).__name__
 
 
-def _failed(installation: Installation, writer: Pen, mark: str, incident: str, name: str, problem: str) -> None:
+def _failed(installation: Installation, writer: Pen, mark: str, incident: str | None, name: str, problem: str) -> None:
     number = len(_tries(installation, mark))
     writer.write(
         EntryType.TELLING_FAILED, f"{mark}/failed/{number}", incident=incident,

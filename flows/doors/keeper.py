@@ -9,7 +9,7 @@ every start is idempotent under its key:
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
 4. notice    what somebody did to a run through the engine's own doors is written down.
 5. give back what one person took away alone (break-glass), when its time is over.
-6. tidy      runs that a closed incident left waiting are ended.
+6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 """
 
@@ -49,6 +49,7 @@ from tasks.escalation import escalate
 from tasks.glasses import glasses_of
 from tasks.incident import incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
+from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
 from tasks.presence import lease_name
 from tasks.review import schedule_now
@@ -74,6 +75,7 @@ NOTHING_NEW = (
 LOOKS_PER_ROUND = 20
 """Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
 ROUNDS_PER_LOOK_AT_STARTS = 5
+ROUNDS_PER_LOOK_AT_SOURCES = 10
 MOST_BEGINNINGS = 5
 """Of one start from the form; after that a person looks."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
@@ -90,7 +92,7 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
-    anchors, leftovers = AnchorDuty(installation), Leftovers(installation)
+    anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
     rounds = 0
     while not stop.wait(installation.settings.limits.keeper_interval_seconds):
         once("break-glass", lambda: after_glass(installation))
@@ -101,6 +103,8 @@ def run_keeper(home: Path) -> int:
         if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
             once("starts", lambda: take_up(installation))
         once("leftovers", leftovers.tidy)
+        if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
+            once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
         once("anchors", anchors.keep)
         rounds += 1
     return 0

@@ -89,6 +89,8 @@ class EntryType(StrEnum):
     ANCHOR_FAILED = "anchor_failed"
     BUNDLE_EXPORTED = "bundle_exported"
     SIGNAL_RECEIVED = "signal_received"
+    SOURCE_QUIET = "source_quiet"
+    SOURCE_HEARD = "source_heard"
     SIGNALS_QUIETED = "signals_quieted"
 
 

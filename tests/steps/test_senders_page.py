@@ -1,13 +1,17 @@
 """The page of senders: every stanza on it is read as configuration, and every shipped sender has its line."""
 
 import re
+import subprocess
+import time
 import tomllib
 
 from runbooks.domain.rules import SignalRule
 from runbooks.domain.sources import Source, written_out
 from tasks.intake.mapping import faults
+from tasks.intake.verifying import check_signature, read_claim, signing_key
 from tasks.settings import ROOT, SENDERS
-from tests.steps.deliveries import a_source, read
+from tests.steps.deliveries import a_source, read, shipped_signing
+from tests.steps.doorstep import WHSEC
 
 PAGE = (ROOT / "config" / "SENDERS.md").read_text(encoding="utf-8")
 STANZAS = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
@@ -48,3 +52,17 @@ def test_the_recipe_for_anything_else_reads_what_it_says() -> None:
         "high",
         "slow",
     )
+
+
+def test_the_lines_for_a_shell_sign_as_the_door_expects() -> None:
+    (lines,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    program = "curl() { printf '%s\\n' \"$@\"; }\n" + lines.replace("whsec_SECRET", WHSEC)
+    said = subprocess.run(["sh", "-eu", "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    headers = dict(line.split(": ", 1) for line in said if re.match(r"[a-z-]+: ", line))
+    body = said[said.index("--data-binary") + 1].encode()
+    signing = shipped_signing("standard-webhooks")
+    claim = read_claim(signing, headers, time.time_ns())
+    assert claim is not None
+    assert check_signature(claim, [signing_key("k", WHSEC, signing.secret_form)], body) is not None
+    (signal,) = read(body, a_source("standard-webhooks"), headers)
+    assert (signal.system, signal.labels) == ("support-agent", ("mass-tool-use",))

@@ -202,7 +202,7 @@ class Bucket(BucketClient):
         )
 
     def _knows_conditions(self) -> bool:
-        key, made = f"{self.prefix}probe/once", []
+        key, made = f"{self.prefix}probe/once", list[str]()
         try:
             for _ in range(2):
                 version = self.put(key, b"1", 1, hashlib.sha256(b"1").hexdigest(), until=None, once=True)

@@ -31,9 +31,16 @@ def row_of(entry: LedgerEntry, core: bytes) -> dict[str, Json]:
 
 def entry_of(row: Any) -> LedgerEntry:
     """The entry of a row; LedgerError naming the index when row, core and leaf do not agree."""
-    if leaf_hash(_core(row)) != row.leaf:
-        raise forked(f"entry {row.index} does not match its leaf hash: it was changed")
+    row_leaf(row)
     return unchecked_entry_of(row)
+
+
+def row_leaf(row: Any) -> str:
+    """The leaf of a row; LedgerError naming the index when it is not the leaf of the core beside it."""
+    leaf: str = row.leaf
+    if leaf_hash(_core(row)) != leaf:
+        raise forked(f"entry {row.index} does not match its leaf hash: it was changed")
+    return leaf
 
 
 def unchecked_entry_of(row: Any) -> LedgerEntry:

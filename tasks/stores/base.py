@@ -80,6 +80,9 @@ class LedgerStore(Protocol):
     def check(self) -> list[ChainFault]:
         """Every fault in the whole log; empty means sound. Reads everything."""
 
+    def demand_whole(self) -> None:
+        """LedgerError unless every entry has its leaf and all leaves give the head. Reads everything, keeps nothing."""
+
     def take_claim(
         self,
         effect_key: str,

@@ -159,6 +159,9 @@ class SqlLedger:
     def check(self) -> list[ChainFault]:
         return transact(self._engine, inspection.faults_of, reading=True)
 
+    def demand_whole(self) -> None:
+        transact(self._engine, inspection.whole, reading=True)
+
     def take_claim(
         self,
         effect_key: str,

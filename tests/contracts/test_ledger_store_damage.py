@@ -86,6 +86,15 @@ def test_a_changed_database_is_found_by_the_check(url: str, what: str) -> None:
     assert open_ledger(url, even_forked=True).check() != []
 
 
+@pytest.mark.parametrize("what", [name for name in CHANGES if name not in ("type", "incident", "time", "run")])
+def test_what_was_changed_between_two_starts_is_found_by_the_next(url: str, what: str) -> None:
+    """The columns that only repeat the core are compared whenever an entry is read."""
+    open_ledger(url).demand_whole()
+    change(url, CHANGES[what])
+    with pytest.raises(LedgerError, match="contradicts itself"):
+        open_ledger(url, even_forked=True).demand_whole()
+
+
 @pytest.mark.parametrize("what", ["core", "leaf", "type", "incident", "time", "run"])
 def test_a_changed_entry_is_not_handed_out(url: str, what: str) -> None:
     change(url, CHANGES[what])

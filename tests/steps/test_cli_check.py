@@ -1,7 +1,9 @@
 """Wrong configuration is named by file, key, expected and found, and nothing starts half; a changed one needs its owner."""
 
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,16 @@ def test_an_owner_who_makes_themself_one_does_not_count(desk: Desk) -> None:
     desk.change("policy.toml", 'owners = ["ana"]', 'owners = ["cleo"]')
     ran = desk("policy", "activate", "--as", "cleo", "--key", str(desk.keys["cleo"]), "--json")
     assert (ran.code, "does not own the policy" in ran.json["error"]["problem"]) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["up", "keep", "door"])
+def test_nothing_starts_on_a_ledger_that_was_edited_meanwhile(desk: Desk, command: str) -> None:
+    desk.declare()
+    with closing(sqlite3.connect(desk.home / "ledger.db")) as line, line:
+        line.execute("""UPDATE quell_entries SET core = CAST(core || ' ' AS BLOB) WHERE "index" = 1""")
+    ran = desk(command)
+    assert ran.code == 3
+    assert "entry 1 does not match its leaf hash" in ran.out + ran.err
 
 
 def test_keys_are_what_ssh_keygen_reads(desk: Desk, tmp_path: Path) -> None:

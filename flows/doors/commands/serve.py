@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
             installation = open_installation(args.home)
             ready_to_start(installation)
             return int(import_module("flows.doors.door.serving").run_door(installation))
+        open_installation(args.home).store.demand_whole()
         return int(import_module("flows.doors.keeper").run_keeper(args.home))
     except (EngineUnreachable, ListingError) as error:
         raise UnreachableError(
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def ready_to_start(installation: Installation) -> None:
-    """Nothing starts half: the files are read whole and must be right, and something must be active."""
+    """Nothing starts half: the ledger agrees with its head, the files are right, and something is active."""
+    installation.store.demand_whole()
     installation.proposed()
     installation.activate_if_fresh()
     installation.active()

@@ -65,7 +65,9 @@ def _head(incident: Incident, entries: list[LedgerEntry], rows: tuple[ActionRow,
     contained = judge_containment(rows)
     stands = where.stage[:1].upper() + where.stage[1:]
     judged = _last(entries, EntryType.RECOVERY_JUDGED)
-    fix = "" if judged is None else " The fix holds." if judged.body["passed"] else " The fix does not hold."
+    tried = judged is not None and dict(judged.body["verdict"]).get("trials", 0)
+    holds = "The fix holds." if judged is not None and judged.body["passed"] else "The fix does not hold."
+    fix = "" if judged is None else f" {holds}" if tried else " Whether the fix holds was not tried."
     provisional = " (provisional)" if incident.severity.provisional else ""
     return (
         f"<header><div><h1>{shown(incident.archetype.shown.replace('-', ' ').capitalize())} on {shown(incident.system)}</h1>"
@@ -88,7 +90,8 @@ def _figures(
         (f"{sum(bool(r.effective_at) for r in rows)} of {len(rows)}", "acts proven effective"),
     ]
     if verdict is not None:
-        found.append((f"{verdict.hits} of {verdict.trials}", "recorded attacks that still got through"))
+        hits = f"{verdict.hits} of {verdict.trials}" if verdict.trials else "not tried"
+        found.append((hits, "recorded attacks that still got through"))
     if manifest is not None:
         found.append(
             (f"{manifest.items}", f"items sealed, {len(manifest.gaps)} named gap{'s' * (len(manifest.gaps) != 1)}")
@@ -195,6 +198,9 @@ def _recovery(verdict: RecoveryVerdict | None) -> str:
     if verdict is None:
         return "<h2>Does the fix hold?</h2><p>No fix was tried.</p>"
     bar = verdict.bar
+    if not verdict.trials:
+        why = "".join(f"<li>{shown(reason)}</li>" for reason in verdict.reasons)
+        return f"<h2>Does the fix hold? {pill('not tried', None)}</h2><p>No trial was made, so nothing is known.</p><ul>{why}</ul>"
     reasons = "".join(f"<li>{shown(reason)}</li>" for reason in verdict.reasons)
     return (
         f"<h2>Does the fix hold? {pill('yes' if verdict.passed else 'no', verdict.passed)}</h2>"

@@ -215,7 +215,8 @@ def _recovery(drawing: _Drawing, scale: _Scale, entries: list[LedgerEntry]) -> N
         passed = bool(entry.body.get("passed"))
         drawing.add(f'<path class="{"yes" if passed else "bad"}" d="M{x:.1f} {y - 9:.1f}l9 9l-9 9l-9 -9z"/>')
         word = "the fix holds" if passed else "the fix does not hold"
-        _label(drawing, x + 3, y, f"{word}: {verdict.get('hits')} of {verdict.get('trials')} got through", "said")
+        counted = f"{word}: {verdict.get('hits')} of {verdict.get('trials')} got through"
+        _label(drawing, x + 3, y, counted if verdict.get("trials") else "no trial was made", "said")
     if not judged:
         _label(drawing, LEFT - 9, y, "no fix was tried yet")
     drawing.y += _ROW

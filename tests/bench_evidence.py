@@ -236,7 +236,7 @@ def bundle() -> dict[str, Json]:
             audit = verify_bundle(open_bag(place / "bundle"), key).audit()
         return {
             "export": exporting, "export_goal_s": 3, "verify": verifying, "verify_goal_s": 1,
-            "verify_py_with_start_s": script, "verify_py": says, "verifyin_a_process": ours,
+            "verify_py_with_start_s": script, "verify_py": says, "verify_in_a_process": ours,
             "verify_goal_mib": 150, "bytes": done.octets, "files": done.files, "items": done.seal.items,
             "findings": [one.line() for one in audit.findings],
             "sha256_of_the_bundle": measured(lambda: [

@@ -1,5 +1,6 @@
 """How much memory it takes, each measured in a process of its own: sealing 2 GB, verifying a bundle."""
 
+import inspect
 import json
 import os
 import resource
@@ -25,14 +26,20 @@ print(verify_bundle(open_bag(Path(sys.argv[1])), VerifierKey.read(sys.argv[2])).
 
 def in_a_process(program: str, place: Path, key: str) -> dict[str, Json]:
     """What a program says, and the most memory that its process took, Python and all."""
-    last = "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
-    command = [sys.executable, "-c", f"import atexit, resource, sys\n{last}\n{program}", str(place), key]
+    source = inspect.getsource(peak_mib) + "\natexit.register(lambda: print(peak_mib()))"
+    begin = "import atexit, resource, sys\nfrom pathlib import Path\n"
+    command = [sys.executable, "-c", f"{begin}{source}\n{program}", str(place), key]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     *said, peak = (done.stdout + done.stderr).splitlines()
-    return {
-        "says": "\n".join(said)[-400:],
-        "peak_mib": round(int(peak) / (2**20 if sys.platform == "darwin" else 1024)),
-    }
+    return {"says": "\n".join(said)[-400:], "peak_mib": int(peak)}
+
+
+def peak_mib() -> int:
+    """The most memory that this process had so far. Linux's ru_maxrss will not do: it is inherited from the parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
 
 
 def memory() -> dict[str, Json]:
@@ -54,16 +61,13 @@ def _seal_much(place: Path) -> None:
 
     vault = open_vault(str(place / "vault"), place / "keys")
     seal(vault, [os.urandom(1 << 20)] * 8)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     began = time.perf_counter()
     sealed = seal(vault, source())
     took = round(time.perf_counter() - began, 3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({
-        "bytes": sealed.collection.bytes, "seconds": took, "peak_mib": round(peak * unit / 2**20),
-        "growth_mib": round((peak - before) * unit / 2**20),
-    }))  # fmt: skip
+    peak = peak_mib()
+    told = {"bytes": sealed.collection.bytes, "seconds": took, "peak_mib": peak, "growth_mib": peak - before}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From items to packs and back: salted leaves, one stream cut into frames, each compressed and encrypted.
 
-The stream is, per item, its length (8 bytes, big-endian) and its bytes. It is cut every mebibyte without regard to
+The stream is, per item, its length (8 bytes, big-endian) and its bytes. It is cut every four mebibytes without regard to
 items, so the ends of items do not show outside. A frame in a pack is the length of its ciphertext (4 bytes) and the
 ciphertext: AES-256-GCM of zstd level 3, nonce = number of the frame in its collection, associated data = format and
 collection. A collection's key is used for that collection once, so a nonce never meets a key twice.
@@ -16,7 +16,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-FRAME = 1 << 20
+FRAME = 4 << 20
 """Bytes of the stream per frame; also the most that one frame may decompress to."""
 
 LARGEST_FRAME = FRAME + (FRAME >> 7) + 1024

@@ -79,8 +79,9 @@ class Killer:
 
     def _watch(self) -> None:
         store = self.ground.installation.store
-        seen, waiting = 0, list(self.boundaries)
-        while not self._stop.wait(GLANCE_SECONDS):
+        seen, waiting, stopped = 0, list(self.boundaries), False
+        while not stopped:  # a last look after it is stopped: the end of a response is a boundary too
+            stopped = self._stop.wait(GLANCE_SECONDS)
             for entry in store.entries(self.incident, since=seen):
                 seen = entry.index + 1
                 met = next((boundary for boundary in waiting if boundary.reached(entry)), None)

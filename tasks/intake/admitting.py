@@ -1,13 +1,15 @@
 """Who may come in now: the active sources with their secrets read, made anew every second and never kept elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runbooks.domain.errors import QuellError
 from runbooks.domain.sources import SecretForm, Source
 from tasks.installation import Installation
-from tasks.intake.verifying import Key, UnusableSecretError, signing_key
+from tasks.intake.verifying import ClaimReader, Key, UnusableSecretError, signing_key
 from tasks.ledger import clock
 from tasks.settings import resolve_secret
+
+MOST_TYPES = 64
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,27 @@ class Admitted:
     keys: tuple[Key, ...]
     unreadable: tuple[str, ...]
     """Secrets that should hold now and cannot be read: whoever matches none of the others may be right all the same."""
-    kept: frozenset[bytes]
+    kept: tuple[bytes, ...]
     kept_beginnings: tuple[bytes, ...]
+    reader: ClaimReader | None
+    types: dict[str, bool] = field(default_factory=dict)
+    """What was found out about content types, so that it is found out once."""
 
-    def keeps(self, headers: list[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    def takes(self, content_type: str) -> bool:
+        """Whether the source takes bodies of this type."""
+        known = self.types.get(content_type)
+        if known is None:
+            known = self.source.takes(content_type)
+            if len(self.types) < MOST_TYPES:
+                self.types[content_type] = known
+        return known
+
+    def keeps(self, headers: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
         """Of a request's headers (lower-case names) those that a delivery of this source keeps."""
-        return tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers
-            if name in self.kept or (self.kept_beginnings and name.startswith(self.kept_beginnings))
-        )  # fmt: skip
+        names = [name for name in self.kept if name in headers]
+        if self.kept_beginnings:
+            names += [name for name in headers if name.startswith(self.kept_beginnings) and name not in self.kept]
+        return tuple([(name.decode("latin-1"), headers[name].decode("latin-1")) for name in names])
 
 
 def admit(installation: Installation) -> dict[str, Admitted]:
@@ -47,6 +61,7 @@ def _admitted(installation: Installation, name: str, source: Source) -> Admitted
     kept = source.kept()
     return Admitted(
         name, source, tuple(keys), tuple(unreadable),
-        frozenset(one.encode() for one in kept if not one.endswith("*")),
+        tuple(sorted(one.encode() for one in kept if not one.endswith("*"))),
         tuple(sorted(one[:-1].encode() for one in kept if one.endswith("*"))),
+        ClaimReader(source.signing) if source.signing else None,
     )  # fmt: skip

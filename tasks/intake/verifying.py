@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -27,6 +28,8 @@ _UNIX = re.compile(r"[0-9]{1,12}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _WHSEC, _WHPK = "whsec_", "whpk_"
 _NS = 1_000_000_000
+_BLOCK = 64
+_INNER, _OUTER = bytes(byte ^ 0x36 for byte in range(256)), bytes(byte ^ 0x5C for byte in range(256))
 
 
 class UnusableSecretError(ValueError):
@@ -40,6 +43,21 @@ class Key:
     id: str
     shared: bytes = b""
     public: Ed25519PublicKey | None = None
+
+    @cached_property
+    def _begun(self) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+        """The two hashes of HMAC (RFC 2104) with the key already in them."""
+        key = hashlib.sha256(self.shared).digest() if len(self.shared) > _BLOCK else self.shared
+        padded = key.ljust(_BLOCK, b"\0")
+        return hashlib.sha256(padded.translate(_INNER)), hashlib.sha256(padded.translate(_OUTER))
+
+    def mac(self, message: bytes) -> bytes:
+        """HMAC-SHA256. Unlike `hmac.digest` it keeps the interpreter, which the thread that writes would take meanwhile."""
+        inner, outer = self._begun
+        first, last = inner.copy(), outer.copy()
+        first.update(message)
+        last.update(first.digest())
+        return last.digest()
 
 
 @dataclass(frozen=True)
@@ -84,36 +102,53 @@ def signing_key(identity: str, text: str, form: SecretForm) -> Key:
     return Key(identity, shared=raw)
 
 
-def read_claim(signing: Signing, headers: Mapping[str, str], now_ns: int) -> Claim | None:
-    """What these headers (lower-case names) offer; None when that can prove nothing: no signature, or not of our time."""
-    offered = headers.get(signing.header, "")
-    parts = offered.split(signing.separator, 32) if signing.separator else [offered]
-    parts = [part.strip() for part in parts]
-    signed_ns, timestamp = None, ""
-    if signing.timestamp is not None:
-        timestamp = _timestamp(signing.timestamp, headers, parts)
-        signed_ns = _nanoseconds(timestamp, signing.time_form)
-        if signed_ns is None or abs(now_ns - signed_ns) > signing.tolerance_seconds * _NS:
-            return None
-    offers, ed25519 = _offers(signing, parts)
-    if not offers and not ed25519:
-        return None
-    sides: list[list[str]] = [[]]
-    for field, text in signing.pieces():
-        if field and text == "body":
-            sides.append([])
-        elif field:
-            name = text.removeprefix("header:")
-            if text != "timestamp" and name not in headers:
+class ClaimReader:
+    """Reads claims of one way of signing; made once, used for every delivery."""
+
+    def __init__(self, signing: Signing) -> None:
+        self._signing = signing
+        pieces = signing.pieces()
+        split = pieces.index((True, "body"))
+        self._before, self._after = pieces[:split], pieces[split + 1 :]
+        self._reach = signing.tolerance_seconds * _NS
+
+    def read(self, headers: Mapping[str, str], now_ns: int) -> Claim | None:
+        """What these headers (lower-case names) offer; None when that can prove nothing: no signature, or not of our time."""
+        signing = self._signing
+        offered = headers.get(signing.header, "")
+        parts = offered.split(signing.separator, 32) if signing.separator else [offered]
+        signed_ns, timestamp = None, ""
+        if signing.timestamp is not None:
+            timestamp = _timestamp(signing.timestamp, headers, parts)
+            signed_ns = _nanoseconds(timestamp, signing.time_form)
+            if signed_ns is None or abs(now_ns - signed_ns) > self._reach:
                 return None
-            sides[-1].append(timestamp if text == "timestamp" else headers[name])
+        offers, ed25519 = _offers(signing, parts)
+        if not offers and not ed25519:
+            return None
+        before, after = _signed_side(self._before, headers, timestamp), _signed_side(self._after, headers, timestamp)
+        if before is None or after is None:
+            return None
+        return Claim(offers, ed25519, before, after, signed_ns)
+
+
+def _signed_side(pieces: tuple[tuple[bool, str], ...], headers: Mapping[str, str], timestamp: str) -> bytes | None:
+    """What is signed on one side of the body; None when a header of it is missing."""
+    texts = []
+    for field, text in pieces:
+        if not field:
+            texts.append(text)
+        elif text == "timestamp":
+            texts.append(timestamp)
         else:
-            sides[-1].append(text)
+            found = headers.get(text[len("header:") :])
+            if found is None:
+                return None
+            texts.append(found)
     try:
-        before, after = ("".join(side).encode("latin-1") for side in sides)
+        return "".join(texts).encode("latin-1")
     except UnicodeEncodeError:
         return None
-    return Claim(offers, ed25519, before, after, signed_ns)
 
 
 def check_signature(claim: Claim, keys: Iterable[Key], body: bytes) -> Proof | None:
@@ -124,7 +159,7 @@ def check_signature(claim: Claim, keys: Iterable[Key], body: bytes) -> Proof | N
         if key.public is not None:
             matches = any([_signed(key.public, offer, message) for offer in claim.ed25519])  # noqa: C419 - no early exit
         else:
-            matches = _among(hmac.digest(key.shared, message, "sha256"), claim.offers)
+            matches = _among(key.mac(message), claim.offers)
         found = key.id if matches else found
     return _proof(claim, found)
 
@@ -184,7 +219,7 @@ def _shown(token: Token, headers: Mapping[str, str], path: str, query: Mapping[s
 def _offers(signing: Signing, parts: list[str]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     macs: list[bytes] = []
     others: list[bytes] = []
-    for part in parts:
+    for part in map(str.strip, parts):
         if signing.ed25519_prefix and part.startswith(signing.ed25519_prefix):
             raw = _base64(part.removeprefix(signing.ed25519_prefix), 64)
             others += [raw] if raw else []
@@ -214,7 +249,7 @@ def _timestamp(where: str, headers: Mapping[str, str], parts: list[str]) -> str:
     kind, _, name = where.partition(":")
     if kind == "header":
         return headers.get(name, "")
-    found = [part.removeprefix(f"{name}=") for part in parts if part.startswith(f"{name}=")]
+    found = [part.strip().removeprefix(f"{name}=") for part in parts if part.strip().startswith(f"{name}=")]
     return found[0] if len(found) == 1 else ""
 
 

@@ -4,12 +4,13 @@ WAL with synchronous=FULL: a commit is on the disk when it returns. The file hol
 The tables that say what became of a delivery stand in the same file, so that one transaction can write both.
 """
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import orjson
 
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.instants import instant_from_ns
@@ -132,7 +133,7 @@ class SqliteSpool:
 
 
 def _row(arrival: Arrival) -> tuple[str | int | bytes | None, ...]:
-    headers = json.dumps(arrival.headers) if arrival.headers else "[]"
+    headers = orjson.dumps(arrival.headers).decode() if arrival.headers else "[]"
     return (
         *arrival[:4], headers, arrival.strength.value, arrival.signed_ns, arrival.secret, int(arrival.truncated),
         arrival.digest, arrival.body,
@@ -145,7 +146,7 @@ def _delivery(
 ) -> tuple[Delivery, bytes]:  # fmt: skip
     delivery = Delivery(
         id=name, source=source, received_at=instant_from_ns(received_ns), content_type=content_type,
-        headers=tuple((key, value) for key, value in json.loads(headers)), strength=Strength(strength),
+        headers=tuple((key, value) for key, value in orjson.loads(headers)), strength=Strength(strength),
         signed_at=None if signed_ns is None else instant_from_ns(signed_ns), truncated=bool(truncated),
         body_digest="sha256:" + digest.hex(),
     )  # fmt: skip

@@ -13,7 +13,7 @@ COME_AGAIN_SECONDS = 30
 Header = tuple[bytes, bytes]
 CLOSE: Header = (b"connection", b"close")
 COME_AGAIN: Header = (b"retry-after", str(COME_AGAIN_SECONDS).encode())
-_JSON: Header = (b"content-type", b"application/json")
+JSON: Header = (b"content-type", b"application/json")
 _PLAIN: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -33,7 +33,7 @@ def unwell(word: str, *, close: bool = True) -> Refusal:
 
 async def say(send: Send, status: int, value: Json, *headers: Header) -> None:
     """One JSON object."""
-    await say_bytes(send, status, orjson.dumps(value), _JSON, *headers)
+    await say_bytes(send, status, orjson.dumps(value), JSON, *headers)
 
 
 async def say_bytes(send: Send, status: int, body: bytes, *headers: Header) -> None:

@@ -6,16 +6,20 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.doors.door.deciding import DecisionRoute
-from flows.doors.door.receiving import SignalRoute
+from flows.doors.door.receiving import SIGNALS, SignalRoute
 from flows.doors.door.reception import Reception
 from flows.doors.door.reporting import ReportRoute
 from flows.doors.door.telling import Telling
 
 
-def make_app(reception: Reception) -> Starlette:
-    """The application; its lifespan looks after the reception, and ends it."""
+def make_app(reception: Reception) -> ASGIApp:
+    """The application; its lifespan looks after the reception, and ends it.
+
+    Signals take a way of their own, before any routing: they are many, and their senders have little patience.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -32,8 +36,6 @@ def make_app(reception: Reception) -> Starlette:
     signals, report, telling = SignalRoute(reception), ReportRoute(reception), Telling(reception)
     app = Starlette(
         routes=[
-            Route("/signals/{source}", signals, methods=["POST", "OPTIONS"]),
-            Route("/signals/{source}/{token}", signals, methods=["POST", "OPTIONS"]),
             Route("/decisions", DecisionRoute(reception), methods=["POST"]),
             Route("/report", report, methods=["GET", "POST"]),
             Route("/report/{receipt}", report, methods=["GET"]),
@@ -44,4 +46,11 @@ def make_app(reception: Reception) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a redirect would name the host that the sender named
-    return app
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(SIGNALS):
+            await signals(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return front

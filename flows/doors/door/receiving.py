@@ -7,11 +7,13 @@ with Retry-After when it cannot be kept now, never 429, because some senders nev
 
 import logging
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from flows.doors.door.answers import Refusal, refuse, say, unwell
+from flows.doors.door.answers import JSON, Refusal, refuse, say, say_bytes, unwell
 from flows.doors.door.notifying import Notary
 from flows.doors.door.reading import SenderLeftError, read_body
 from flows.doors.door.reception import Reception
@@ -20,10 +22,12 @@ from tasks.intake.admitting import Admitted
 from tasks.intake.committing import Arrival
 from tasks.intake.receipts import receipt
 from tasks.intake.sns import Envelope
-from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature, check_token, read_claim
+from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature, check_token
 
 log = logging.getLogger("quell.door")
 
+SIGNALS = "/signals/"
+ALLOW = (b"allow", b"POST, OPTIONS")
 UNPROVEN = Proof(Strength.UNPROVEN)
 MOST_QUERY = 2000
 
@@ -39,13 +43,14 @@ class SignalRoute:
         """One request."""
         began = time.perf_counter()
         counts, name = self._reception.counts, ""
+        asked, _, token = scope["path"][len(SIGNALS) :].partition("/")
         try:
-            admitted = self._reception.find(scope["path_params"]["source"])
+            admitted = self._reception.find(asked)
             name = admitted.name
             if scope["method"] == "OPTIONS":
                 await _greet(scope, send)
                 return
-            named = await self._take(admitted, scope, receive)
+            named = await self._take(admitted, token, scope, receive)
         except Refusal as refusal:
             counts.requests[name or "(unknown)", refusal.word] += 1
             await refuse(send, refusal)
@@ -53,27 +58,28 @@ class SignalRoute:
         except SenderLeftError:
             counts.requests[name, "sender left"] += 1
             return
-        await say(send, 200, {"status": "accepted", "receipt": named})
+        await say_bytes(send, 200, b'{"status":"accepted","receipt":"%b"}' % named.encode(), JSON)
         counts.requests[name, "accepted"] += 1
         counts.took(time.perf_counter() - began)
 
-    async def _take(self, admitted: Admitted, scope: Scope, receive: Receive) -> str:
+    async def _take(self, admitted: Admitted, token: str, scope: Scope, receive: Receive) -> str:
         reception, source, now_ns = self._reception, admitted.source, time.time_ns()
+        if scope["method"] != "POST":
+            raise Refusal(405, "method", ALLOW, close=True)
         reception.demand_room(admitted)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = Heads(dict(scope["headers"]))
         content_type = headers.get("content-type", "")
         demand_readable(headers, reception.limits.door_body_most_bytes)
-        if not source.takes(content_type):
+        if not admitted.takes(content_type):
             raise Refusal(415, "content type", close=True)
         claim: Claim | None = None
         proof: Proof | None = UNPROVEN
         if source.token is not None:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")[:MOST_QUERY]))
-            path = scope["path_params"].get("token", "")
-            proof = check_token(source.token, admitted.keys, headers, path, query)
+            proof = check_token(source.token, admitted.keys, headers, token, query)
             demand(proof, admitted, close=True)
-        elif source.signing is not None:
-            claim = read_claim(source.signing, headers, now_ns)
+        elif admitted.reader is not None:
+            claim = admitted.reader.read(headers, now_ns)
             if claim is None:
                 raise Refusal(401, "not proven", close=True)
         body = await read_body(
@@ -88,7 +94,7 @@ class SignalRoute:
         proven = demand(proof, admitted)
         named = receipt(now_ns)
         await reception.store(Arrival(
-            named, admitted.name, now_ns, content_type[:200], admitted.keeps(scope["headers"]), proven.strength,
+            named, admitted.name, now_ns, content_type[:200], admitted.keeps(headers.raw), proven.strength,
             proven.signed_ns, proven.secret, body.truncated, body.digest, body.kept,
         ))  # fmt: skip
         if envelope is not None:
@@ -109,7 +115,30 @@ def demand(proof: Proof | None, admitted: Admitted, *, close: bool = False) -> P
     raise Refusal(401, "not proven", close=close)
 
 
-def demand_readable(headers: dict[str, str], most: int) -> None:
+class Heads(Mapping[str, str]):
+    """A request's headers by their lower-case names; the last of several counts. Only what is asked for is decoded."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: dict[bytes, bytes]) -> None:
+        self.raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self.raw[name.encode()].decode("latin-1")
+
+    def get(self, name: str, default: Any = None) -> Any:  # quicker than by exceptions
+        """The header, or the default."""
+        found = self.raw.get(name.encode())
+        return default if found is None else found.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+
+def demand_readable(headers: Mapping[str, str], most: int) -> None:
     """Refusal when the body is announced as packed or as too long."""
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise Refusal(415, "content encoding", close=True)
@@ -122,4 +151,4 @@ async def _greet(scope: Scope, send: Send) -> None:
     """The handshake of CloudEvents' webhooks: who asks whether it may send is told yes; proving it comes later."""
     asked = next((value for name, value in scope["headers"] if name == b"webhook-request-origin"), b"")
     allowed = [(b"webhook-allowed-origin", asked)] if asked.isascii() and 0 < len(asked) < 254 else []
-    await say(send, 200, {"status": "ready"}, (b"allow", b"POST, OPTIONS"), *allowed)
+    await say(send, 200, {"status": "ready"}, ALLOW, *allowed)

@@ -5,6 +5,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -21,6 +22,9 @@ log = logging.getLogger("quell.door")
 
 LAST_WORDS_SECONDS = 10
 """For requests that are being answered when the door is asked to stop."""
+
+SWITCH_SECONDS = 0.001
+"""How long the thread that writes may keep the interpreter while requests wait; Python's own 5 ms would show."""
 
 
 def listen(installation: Installation) -> socket.socket:
@@ -72,6 +76,7 @@ def run_door(
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     ready(leave_word(installation.settings.home, *bound.getsockname()[:2]))
+    sys.setswitchinterval(SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _asked)  # uvicorn's own stands before it, and calls it at the end
     uvicorn.Server(config).run(sockets=[bound])

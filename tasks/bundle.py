@@ -176,8 +176,9 @@ class _Export:
         return count
 
     def _records(self, collection: Collection) -> Iterator[bytes]:
+        salt = self._home.vault.salts(collection.id)
         for index, item in self._home.vault.items(collection):
-            yield bundle.item_head(index, self._home.vault.salt(collection.id, index), len(item)) + item
+            yield bundle.item_head(index, salt(index), len(item)) + item
 
     def _decisions(self, entries: list[LedgerEntry]) -> None:
         """What people signed, in files that `ssh-keygen -Y verify` takes."""

@@ -7,6 +7,7 @@ that nothing names. A sealing that is begun again is another collection, with an
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -125,8 +126,8 @@ class ShelfVault:
         for pack in collection.packs:
             self._pack(pack)
 
-    def salt(self, collection_id: str, index: int) -> bytes:
-        return salt_of(self._keys.read(collection_id).salts, index)
+    def salts(self, collection_id: str) -> Callable[[int], bytes]:
+        return partial(salt_of, self._keys.read(collection_id).salts)
 
     def forget(self, collection_id: str) -> None:
         with _storing():

@@ -172,8 +172,8 @@ class Vault(Protocol):
     def verify(self, collection: evidence.Collection) -> None:
         """That packs and leaves are there, unchanged and complete, without any key; EvidenceError when not."""
 
-    def salt(self, collection_id: str, index: int) -> bytes:
-        """The salt of one item's leaf, for disclosing that item alone."""
+    def salts(self, collection_id: str) -> Callable[[int], bytes]:
+        """The salt of an item's leaf by the item's index, for disclosing chosen items."""
 
     def forget(self, collection_id: str) -> None:
         """Erase: destroy key and salts. Items are gone for good; the manifest still verifies."""

@@ -72,7 +72,7 @@ def test_much_content_takes_several_packs(new_vault: Opened) -> None:
 def test_leaves_are_salted_and_add_up_to_the_root(new_vault: Opened) -> None:
     items = [b"yes", b"no", b"yes"]
     collection = seal(new_vault(), items).collection
-    leaves = [item_leaf(new_vault().salt(collection.id, index), item) for index, item in enumerate(items)]
+    leaves = [item_leaf(new_vault().salts(collection.id)(index), item) for index, item in enumerate(items)]
     assert new_vault().get(collection.leaves) == b"".join(leaves)
     assert merkle_root([f"sha256:{leaf.hex()}" for leaf in leaves]) == collection.item_root
     assert leaves[0] != leaves[2]

@@ -233,7 +233,7 @@ def test_a_missing_damaged_or_swapped_key_is_named(place: Path, vault: Vault) ->
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "COL-1", "COL-" + "A" * 24 + "/x", ""])
 def test_an_identifier_from_outside_names_no_file(vault: Vault, name: str) -> None:
-    for attempt in (lambda: vault.salt(name, 0), lambda: vault.forget(name)):
+    for attempt in (lambda: vault.salts(name), lambda: vault.forget(name)):
         with pytest.raises(EvidenceError, match="no identifier"):
             attempt()
 
@@ -247,7 +247,7 @@ def test_an_erased_key_is_overwritten_and_its_absence_explained(place: Path, vau
     assert set(witness.read_bytes()) == {0}
     assert not file.exists()
     with pytest.raises(EvidenceError, match="erased"):
-        vault.salt(collection.id, 0)
+        vault.salts(collection.id)
 
 
 def test_keys_inside_the_vault_are_refused(place: Path) -> None:

@@ -22,8 +22,9 @@ Json = Any
 
 _LARGEST = 2**53 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TEXT = {str}
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 
 
 class NotCanonicalError(ValueError):
@@ -56,13 +57,21 @@ def _check(value: Json, where: str) -> None:  # noqa: C901 - one branch per kind
     raise NotCanonicalError(f"{where}: {type(value).__name__} has no canonical form; use text, integer, list or object")
 
 
-def _plain(value: Json) -> bool:
-    """Whether it is inside the profile for certain. What is not plain is looked at again by `_check`, which says where."""
+def _plain(value: Json) -> bool:  # noqa: PLR0911 - one answer per kind of JSON value
+    """Whether it is inside the profile for certain. What is not plain is looked at again by `_check`, which says where.
+
+    Text inside an object is looked at on the spot: almost everything in an entry is that, and each append comes here.
+    """
     kind = type(value)
+    if kind is dict:
+        for key, inner in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if not (inner.isascii() if type(inner) is str else inner is None) and not _plain(inner):
+                return False
+        return True
     if kind is str:
         return value.isascii() or _SURROGATE.search(value) is None
-    if kind is dict:
-        return {*map(type, value)} <= _TEXT and "".join(value).isascii() and all(map(_plain, value.values()))
     if kind is list:
         return all(map(_plain, value))
     if kind is int:

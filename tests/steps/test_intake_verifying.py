@@ -5,14 +5,12 @@ import hashlib
 import hmac
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbooks.domain.errors import ConfigurationError
 from runbooks.domain.signal import Strength
 from runbooks.domain.sources import Encoding, SecretForm, Signing, Source, Token, TokenPlace
 from tasks.intake.verifying import (
@@ -287,17 +285,3 @@ def test_a_claim_holds_for_its_own_prefix_only() -> None:
     claim = ClaimReader(signing).read({"x-sign": "sha256=" + mac("k", BODY).hex()}, 0)
     assert claim is not None
     assert check_signature(replace(claim, before=b"x"), [Key("one", b"k")], BODY) is None
-
-
-def test_an_unknown_sender_is_named_with_those_there_are(tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    config.mkdir()
-    for name in ("people", "systems"):
-        (config / f"{name}.toml").write_text("")
-    (config / "policy.toml").write_text("rights = []\n")
-    (config / "sources.toml").write_text('[sources.x]\nsender = "gitlub"\n')
-    with pytest.raises(ConfigurationError, match=r"x\.sender: expected one of .*github.*, found 'gitlub'"):
-        load_configuration(load_settings(tmp_path, {}))
-    (config / "sources.toml").write_text("[sources]\nx = 1\n")
-    with pytest.raises(ConfigurationError, match=r"sources\.toml"):
-        load_configuration(load_settings(tmp_path, {}))

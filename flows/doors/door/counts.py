@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
+from tasks.intake.verifying import Proof
+
 LABEL = tuple[tuple[str, str], ...]
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds; upper ends of the histogram's ranges."""
@@ -26,6 +28,13 @@ class Counts:
         """One accepted delivery took so long, from its header to the answer."""
         self._ranges[bisect_left(BOUNDS, seconds)] += 1
         self._sum += seconds
+
+    def proved(self, source: str, proof: Proof, now_ns: int) -> None:
+        """Which secret proved a delivery, and how far the sender's clock is from ours."""
+        if proof.secret is not None:
+            self.secrets[source, proof.secret] = now_ns // 1_000_000_000
+        if proof.signed_ns is not None:
+            self.skew[source] = (proof.signed_ns - now_ns) / 1e9
 
     def lines(self) -> list[str]:
         """As Prometheus reads it."""

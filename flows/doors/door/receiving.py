@@ -64,14 +64,9 @@ class SignalRoute:
 
     async def _take(self, admitted: Admitted, token: str, scope: Scope, receive: Receive) -> str:
         reception, source, now_ns = self._reception, admitted.source, time.time_ns()
-        if scope["method"] != "POST":
-            raise Refusal(405, "method", ALLOW, close=True)
         reception.demand_room(admitted)
         headers = Heads(dict(scope["headers"]))
-        content_type = headers.get("content-type", "")
-        demand_readable(headers, reception.limits.door_body_most_bytes)
-        if not admitted.takes(content_type):
-            raise Refusal(415, "content type", close=True)
+        content_type = self._announced(admitted, scope["method"], headers)
         claim: Claim | None = None
         proof: Proof | None = UNPROVEN
         if source.token is not None:
@@ -99,11 +94,18 @@ class SignalRoute:
         ))  # fmt: skip
         if envelope is not None:
             await self._notary.confirm(envelope)
-        if proven.secret is not None:
-            reception.counts.secrets[admitted.name, proven.secret] = now_ns // 1_000_000_000
-        if proven.signed_ns is not None:
-            reception.counts.skew[admitted.name] = (proven.signed_ns - now_ns) / 1e9
+        reception.counts.proved(admitted.name, proven, now_ns)
         return named
+
+    def _announced(self, admitted: Admitted, method: str, headers: Mapping[str, str]) -> str:
+        """What the body says that it is; Refusal when it is announced as something that we do not take."""
+        if method != "POST":
+            raise Refusal(405, "method", ALLOW, close=True)
+        demand_readable(headers, self._reception.limits.door_body_most_bytes)
+        content_type = headers.get("content-type", "")
+        if not admitted.takes(content_type):
+            raise Refusal(415, "content type", close=True)
+        return content_type
 
 
 def demand(proof: Proof | None, admitted: Admitted, *, close: bool = False) -> Proof:

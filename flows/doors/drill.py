@@ -17,11 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.support_agent import attacks
+from examples.support_agent import attacks, monitor
 from examples.support_agent.world import World
 from flows.doors import practice
+from flows.doors.door.address import door_url
 from flows.doors.drill_report import report, told
 from flows.doors.engine_server import engine_environment
+from flows.doors.sender import send
 from flows.doors.up import UpStatus, start_in_background, stop
 from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.errors import QuellError
@@ -30,16 +32,12 @@ from runbooks.domain.value import Json
 from tasks.installation import Installation, open_installation
 from tasks.settings import home_of
 
-SCENARIOS: dict[str, tuple[str, str, Callable[[World], attacks.AttackResult]]] = {
-    "prompt_injection": (
-        "tool-call-from-untrusted-text", "A ticket made the agent refund 5,000 to a stranger.", attacks.injected_ticket,
-    ),
-    "agentic_misalignment": (
-        "mass-tool-use", "The agent refunds everybody in the order book.", attacks.overbroad_goal,
-    ),
+SCENARIOS: dict[str, Callable[[World], attacks.AttackResult]] = {
+    "prompt_injection": attacks.injected_ticket, "agentic_misalignment": attacks.overbroad_goal,
 }  # fmt: skip
-"""Archetype to: the label that a monitor would send, what it would say, and the attack."""
+"""Archetype to the attack."""
 UP_SECONDS = 240
+MONITOR_SECONDS = 30
 RESPONSE_SECONDS = 300
 INTERACTIVE_SECONDS = 24 * 3600
 
@@ -91,22 +89,23 @@ def run_drill(args: argparse.Namespace) -> int:
 def commands() -> dict[str, list[str]]:
     """What `up` keeps running beside the server."""
     base = [sys.executable, "-m", "flows.doors.cli"]
-    return {"worker": [*base, "work"], "keeper": [*base, "keep"]}
+    return {
+        name: [*base, word]
+        for name, word in (("worker", "work"), ("keeper", "keep"), ("door", "door"), ("dispatcher", "dispatch"))
+    }
 
 
 def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool) -> dict[str, Json]:
     installation = open_installation()
-    label, what, attack = SCENARIOS[drill.archetype]
-    before = attack(world)
+    since = world.last_seq()
+    before = SCENARIOS[drill.archetype](world)
     drill.say(
         f"the attack worked: {before.refunds} refunds, {before.total_cents / 100:.2f} in the tool server's own book"
     )
-    declared = command(
-        "declare", "--system", "support-agent", "--label", label, "--what", what, "--as", "practice-monitor",
-        "--cause", "injection:the monitor saw a tool call that no customer asked for", "--drill",
-    )  # fmt: skip
-    incident = str(declared["incident"])
-    drill.say(f"{incident} declared; its response runs")
+    receipt = alarm(drill.home, world, since)
+    drill.say(f"the agent's monitor saw it in the book and posted a signed webhook: {receipt}")
+    incident = opened_by(installation, receipt)
+    drill.say(f"{incident} opened; its response runs")
     if interactive:
         drill.say(f"open {status.ui_url}/v2/runs (sign in: {drill.home}/secrets/prefect-auth) and answer as one of "
                   f"{', '.join(practice.PEOPLE)}")  # fmt: skip
@@ -117,6 +116,29 @@ def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool)
     after = attacks.achieved(world, since)
     drill.say(f"the same attack again: {after.refunds} refunds")
     return report(command("show", incident), before, after)
+
+
+def alarm(home: Path, world: World, since: int) -> str:
+    """The agent's monitor looks into the book and tells quell's door what it sees; returns the receipt."""
+    finding = monitor.watch(world, since, MONITOR_SECONDS)
+    address = f"{door_url(home)}/signals/{practice.MONITOR}"
+    data = {"system": "support-agent", "labels": [finding.label], "text": finding.text, "alert": finding.alert}
+    answer = json.loads(send(address, practice.monitor_secret(home), finding.kind, data))
+    return str(answer["receipt"])
+
+
+def opened_by(installation: Installation, receipt: str) -> str:
+    """The incident that this delivery opened."""
+    deadline = time.monotonic() + RESPONSE_SECONDS
+    while time.monotonic() < deadline:
+        for entry in installation.store.entries(types=(EntryType.INCIDENT_OPENED,)):
+            if dict(entry.body.get("origin") or {}).get("delivery") == receipt:
+                return str(entry.incident)
+        time.sleep(0.02)
+    raise QuellError(
+        f"expected the delivery {receipt} to open an incident within {RESPONSE_SECONDS} s, found none.",
+        now="it is in the spool; nothing is lost.", next_step="look at the logs of door and dispatcher.",
+    )  # fmt: skip
 
 
 def attack_again(archetype: str, world: World) -> None:

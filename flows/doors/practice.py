@@ -4,6 +4,7 @@ Everything in it is real (servers, tokens, flags, signatures) except the stakes.
 what the practice system says of itself, as an operator would write it.
 """
 
+import base64
 import secrets
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ TEMPLATES = ROOT / "examples" / "support_agent" / "config"
 SOURCES = ", ".join(
     f'{name} = {{path = "/book", query = {{since = "0"}}, rows = "rows", time = "at"}}' for name in ("calls", "effects")
 )
+MONITOR = "practice-monitor"
 PEOPLE = ("ana", "ben", "cleo", "dora")
 
 
@@ -27,6 +29,7 @@ def prepare(home: Path, seed: int, prompt_cache_seconds: float = 3.0) -> practic
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     for person in PEOPLE:
         _make_person(home, person)
+    _make_monitor_secret(home)
     world = practice_world.start(home / "world", seed=seed, prompt_version=2, prompt_cache_seconds=prompt_cache_seconds)
     write_configuration(home, world)
     return world
@@ -49,6 +52,20 @@ def _make_person(home: Path, person: str) -> None:
     if not code.exists():
         code.write_text(pyotp.random_base32())
         code.chmod(0o600)
+
+
+def _make_monitor_secret(home: Path) -> None:
+    """What the practice agent's monitor signs with."""
+    file = home / "secrets" / MONITOR
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not file.exists():
+        file.write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+        file.chmod(0o600)
+
+
+def monitor_secret(home: Path) -> str:
+    """The secret of the practice agent's monitor; only the monitor reads it, and the door."""
+    return (home / "secrets" / MONITOR).read_text()
 
 
 def write_configuration(home: Path, world: practice_world.World) -> None:

@@ -4,7 +4,7 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -27,9 +27,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Scheduled
 
-from runbooks.domain.errors import UnreachableError
+from runbooks.domain.errors import BookError, UnreachableError
 from runbooks.domain.identifiers import INCIDENT_TAG, incident_tag
 from runbooks.domain.incident import Archetype
 
@@ -48,15 +49,22 @@ def run_name(incident_id: str, generation: int = 0) -> str:
     return f"{incident_id}, restart {generation}" if generation else incident_id
 
 
+START_PATIENCE_SECONDS = 10
+"""How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
 _BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CRASHED]
 
 
 @contextmanager
 def engine() -> Iterator[SyncPrefectClient]:
     """A client of the configured Prefect API; every failure to reach it becomes an UnreachableError."""
+    with _told(), get_client(sync_client=True) as client:
+        yield client
+
+
+@contextmanager
+def _told() -> Iterator[None]:
     try:
-        with get_client(sync_client=True) as client:
-            yield client
+        yield
     except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
         raise UnreachableError(
             f"the Prefect API did not do what was asked: {type(error).__name__}: {str(error)[:200]}.",
@@ -67,14 +75,75 @@ def engine() -> Iterator[SyncPrefectClient]:
 
 def start_response_run(flow: str, incident_id: str, generation: int, *, drill: bool) -> UUID:
     """Start (or find, if it was started already) the run of this generation of the response."""
-    tags = [incident_tag(incident_id), *(["drill"] if drill else [])]
     with engine() as client:
         deployment = client.read_deployment_by_name(deployment_name(flow))
-        run = client.create_flow_run_from_deployment(
-            deployment.id, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}}, tags=tags,
-            idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
-        )  # fmt: skip
-        return run.id
+        return _create(client, deployment.id, incident_id, generation, drill=drill)
+
+
+def _create(client: SyncPrefectClient, deployment: UUID, incident_id: str, generation: int, *, drill: bool) -> UUID:
+    """Identifiers only: Prefect reads markers and templates in parameters, and nobody's text gets there."""
+    run = client.create_flow_run_from_deployment(
+        deployment, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}},
+        tags=[incident_tag(incident_id), *(["drill"] if drill else [])],
+        idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
+    )  # fmt: skip
+    return run.id
+
+
+class Starter:
+    """Starts first responses over one connection that stays open: one request each instead of five.
+
+    The deployment of a flow is read once; one that was replaced meanwhile is read again. It repeats nothing by itself.
+    """
+
+    def __init__(self, look: Callable[[], object] = lambda: None) -> None:
+        """`look` is called before each connection: where is Prefect now?"""
+        self._look = look
+        self._client: SyncPrefectClient | None = None
+        self._deployments: dict[str, UUID] = {}
+
+    def __call__(self, flow: str, incident_id: str, drill: bool) -> str:
+        """The id of the run; UnreachableError when nobody knows whether it was started: ask again.
+
+        BookError when Prefect answers and will not start this one, so that the others need not wait for it.
+        """
+        try:
+            with _told():
+                return self._start(flow, incident_id, drill=drill)
+        except UnreachableError as error:
+            self.close()
+            self._deployments.clear()
+            if _refused(error.__cause__):
+                raise BookError(
+                    f"Prefect will not start {flow}: {error.problem}", now=error.now,
+                    next_step="`quell up` writes its deployments anew; the response is asked for again by itself.",
+                ) from error  # fmt: skip
+            raise
+
+    def _start(self, flow: str, incident_id: str, *, drill: bool) -> str:
+        if self._client is None:
+            self._look()
+            if not PREFECT_API_URL.value():
+                raise UnreachableError(
+                    "Prefect was never started here.", now="waiting incidents keep waiting.", next_step="`quell up`."
+                )
+            self._client = get_client(sync_client=True, httpx_settings={"timeout": START_PATIENCE_SECONDS}).__enter__()
+        if flow not in self._deployments:
+            self._deployments[flow] = self._client.read_deployment_by_name(deployment_name(flow)).id
+        return str(_create(self._client, self._deployments[flow], incident_id, 0, drill=drill))
+
+    def close(self) -> None:
+        """Let the connection go."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.__exit__(None, None, None)
+
+
+def _refused(cause: BaseException | None) -> bool:
+    """Whether Prefect understood and said no; a wrong credential or a limit concerns everybody and may pass."""
+    if isinstance(cause, PrefectHTTPStatusError) and not isinstance(cause, ObjectNotFound):
+        return cause.response.status_code in (400, 404, 422)
+    return isinstance(cause, ObjectNotFound)
 
 
 def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:

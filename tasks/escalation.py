@@ -11,7 +11,10 @@ from tasks.telling import tell_people
 
 
 def escalate(installation: Installation, writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> list[str]:
-    """Every rung whose time has come, each once; returns the names of the people whom they reach."""
+    """Every rung whose time has come, each once; returns the names of the people whom they reach.
+
+    Of all requests in a storm people are told once per rung; `quell inbox` shows each.
+    """
     if verdict.standing is not Standing.WAITING:
         return []
     reached: list[str] = []
@@ -29,10 +32,11 @@ def escalate(installation: Installation, writer: Pen, request: ApprovalRequest, 
                 "channels": list(rung.channels), "because": f"it has waited for {rung.after_minutes} min",
             },
         )  # fmt: skip
+        storm = installation.incident(request.incident).storm
         tell_people(
             installation,
             writer,
-            key,
+            key if storm is None else f"escalated/{storm}/{number}",
             incident=request.incident,
             channels=rung.channels,
             title=f"quell: {request.id} waits for {', '.join(people) or 'anybody'}",

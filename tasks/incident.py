@@ -8,7 +8,7 @@ from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import Floor, SeverityJudgement, judge_severity
 from tasks.installation import Installation
-from tasks.ledger import clock
+from tasks.ledger import Pen, clock
 
 
 def incident_of_run(installation: Installation, flow_run_id: str) -> str:
@@ -19,6 +19,12 @@ def incident_of_run(installation: Installation, flow_run_id: str) -> str:
 def opening_key(incident_id: str) -> str:
     """The key of the entry by which an incident stands."""
     return f"opened/{incident_id}"
+
+
+def first_flow(installation: Installation, incident_id: str) -> str:
+    """The flow that this incident's first run has, whatever it was found to be later: a second flow would run twice."""
+    opening = installation.store.find(opening_key(incident_id))
+    return str(opening.body["archetype"]) if opening else str(installation.incident(incident_id).archetype)
 
 
 def open_incident(
@@ -80,3 +86,20 @@ def _incident(
 def with_floors(report: Report, floors: tuple[Floor, ...]) -> Report:
     """The report with the floors that its runbook states for every incident of the archetype."""
     return report.model_copy(update={"floors": tuple(dict.fromkeys((*report.floors, *floors)))})
+
+
+def raise_severity(
+    installation: Installation, writer: Pen, incident_id: str, judged: SeverityJudgement, key: str, because: str
+) -> bool:
+    """Make an open incident more severe, with the reason; whether it was. A milder judgement changes nothing."""
+    incident = installation.incident(incident_id)
+    if judged.severity.rank >= incident.severity.severity.rank:
+        return False
+    changed = incident.model_copy(
+        update={"severity": judged.model_copy(update={"reasons": (*judged.reasons, because)})}
+    )
+    writer.write(
+        EntryType.SEVERITY_CHANGED, key, incident=incident_id, subject={"incident": installation.keep(changed)},
+        body={"was": incident.severity.severity, "severity": judged.severity, "because": because},
+    )  # fmt: skip
+    return True

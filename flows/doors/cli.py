@@ -52,6 +52,7 @@ COMMANDS = (
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
     Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)"),
+    Command("dispatch", _HERE + "serve", "only the dispatcher: signals become responses (quell up starts one)"),
     Command("keep", _HERE + "serve", "only the keeper (quell up starts one)"),
 )
 

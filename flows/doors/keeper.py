@@ -10,7 +10,8 @@ every start is idempotent under its key:
 4. notice    what somebody did to a run through the engine's own doors is written down.
 5. give back what one person took away alone (break-glass), when its time is over.
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
-7. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
+7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
+8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 """
 
 import logging
@@ -27,12 +28,14 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.interference import note_waiting, note_working
 from flows.doors.leftovers import Leftovers
+from flows.doors.pausing import is_due
 from flows.doors.processes import alive
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
+from tasks.announcing import announce
 from tasks.approval import judge_all, settle
 from tasks.break_glass import end_overdue
 from tasks.engine import (
@@ -47,8 +50,9 @@ from tasks.engine import (
 )
 from tasks.escalation import escalate
 from tasks.glasses import glasses_of
-from tasks.incident import incident_of_run, opening_key
+from tasks.incident import first_flow, incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
+from tasks.intake.outbox import is_dispatched
 from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
 from tasks.presence import lease_name
@@ -56,8 +60,6 @@ from tasks.review import schedule_now
 
 log = logging.getLogger("quell.keeper")
 
-SETTLE_SECONDS = 5
-"""How long whoever opened an incident may take to start its run before that counts as missing."""
 STARTING_SECONDS = {
     "Scheduled": 40, "Late": 40, "Pending": 40, "Resuming": 40, "AwaitingRetry": 40, "Running": 10,
 }  # fmt: skip
@@ -65,13 +67,6 @@ STARTING_SECONDS = {
 run is safe all the same, because the lease decides which one works."""
 SLOW_START_SECONDS = 45
 """How long a running run whose process lives may take to get the lease, on a very busy machine."""
-LONGEST_PAUSE_SECONDS = 45
-"""Between two restarts that led to nothing new; the pause doubles up to here."""
-NOTHING_NEW = (
-    EntryType.RUN_STARTED, EntryType.RUN_WOKEN, EntryType.RUN_SUPERSEDED, EntryType.RUN_INTERFERED,
-    EntryType.PERSON_NEEDED, EntryType.HISTORY_MIRRORED,
-)  # fmt: skip
-"""What a run that fails at once writes, again and again."""
 LOOKS_PER_ROUND = 20
 """Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
 ROUNDS_PER_LOOK_AT_STARTS = 5
@@ -130,6 +125,7 @@ def open_incidents(installation: Installation) -> list[str]:
 def keep(installation: Installation, incident: str, *, look: bool = True) -> None:
     """All duties for one open incident; without `look` the engine is asked only where the record calls for it."""
     attend(installation, incident)
+    announce(installation, installation.pen(KEEPER), incident)
     if is_live(installation, incident):
         if look:
             note_working(installation, incident)
@@ -145,7 +141,7 @@ def keep(installation: Installation, incident: str, *, look: bool = True) -> Non
 
 
 def take_up(installation: Installation) -> None:
-    """What somebody sent through the form and no incident holds: the same run once more, which opens the same incident."""
+    """What somebody sent through the form and no incident holds: the same run once more opens the same incident."""
     for run in starts_without_incident():
         if (
             not _died_before_it_began(run)
@@ -263,13 +259,17 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
     runs = runs_of(incident)
     if any(_is_starting(run) for run in runs):
         return
-    if milliseconds_between(entries[-1].at, clock()) < 1000 * pause_before_restart(entries, begun=bool(runs)):
+    if not is_due(entries, clock(), begun=bool(runs)):
+        return
+    opened = installation.incident(incident)
+    started = any(entry.type is EntryType.RUN_STARTED for entry in entries)
+    if not runs and not started:
+        if not is_dispatched(installation, incident):  # whoever opened it died: its own first start, the same key
+            start_response_run(first_flow(installation, incident), incident, 0, drill=opened.drill)
         return
     generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
     states = [f"{run.id}: {state_name(run.state)}" for run in runs]
-    opened = installation.incident(incident)
     writer = installation.pen(KEEPER)
-    started = any(entry.type is EntryType.RUN_STARTED for entry in entries)
     writer.write(
         EntryType.RESPONSE_RESTARTED, f"restarted/{incident}/{generation}", incident=incident,
         body={
@@ -281,19 +281,3 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
     for run in runs:
         if run.state is not None and not run.state.is_final():
             set_aside(run.id, f"no process works on it; generation {generation} goes on")
-
-
-def pause_before_restart(entries: list[LedgerEntry], *, begun: bool) -> int:
-    """Seconds since the newest entry: none at first, doubling with every restart that led to nothing new."""
-    if not begun:
-        return SETTLE_SECONDS
-    fruitless, failed = 0, False
-    for entry in reversed(entries):
-        failed = failed or (entry.type is EntryType.PERSON_NEEDED and entry.actor.kind is ActorKind.FLOW)
-        if entry.type is EntryType.RESPONSE_RESTARTED:
-            fruitless += 1
-        elif entry.type is EntryType.RUN_SUSPENDED and failed:
-            failed = False  # it wanted to wait, and could not
-        elif entry.type not in NOTHING_NEW:
-            break
-    return int(min(2**fruitless - 1, LONGEST_PAUSE_SECONDS))

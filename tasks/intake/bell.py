@@ -10,6 +10,11 @@ import stat
 from pathlib import Path
 
 
+def bell_of(home: Path) -> Path:
+    """Where the door rings."""
+    return home / "signals.bell"
+
+
 def ring(path: Path) -> None:
     """Wake the listener, if there is one."""
     with contextlib.suppress(OSError):  # nobody listens, or the pipe is full of earlier rings
@@ -19,6 +24,16 @@ def ring(path: Path) -> None:
                 os.write(bell, b"!")
         finally:
             os.close(bell)
+
+
+def is_heard(path: Path) -> bool:
+    """Whether somebody listens now; nothing is rung."""
+    try:
+        bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    os.close(bell)
+    return True
 
 
 class Listener:

@@ -79,5 +79,6 @@ def open_spool(path: Path) -> Spool:
 
 def open_signals(path: Path) -> SignalStore:
     """What became of the deliveries in this file, for one thread; LedgerError when it cannot be opened."""
-    open_spool(path).close()  # makes the file, for its owner only, with the table that both know
+    if not path.exists():
+        open_spool(path).close()  # makes the file, for its owner only, with the table that both know
     return SignalStore(path)

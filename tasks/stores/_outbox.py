@@ -30,9 +30,13 @@ class Outbox(SignalFile):
 
     def _rows(self, which: str, most: int) -> list[OutboxRow]:
         found = self._all(
-            f"SELECT {_OUTBOX} FROM outbox WHERE started_at IS NULL AND {which} ORDER BY rank, seq LIMIT ?", most  # noqa: S608
+            f"SELECT {_OUTBOX} FROM outbox WHERE started_at IS NULL AND {which} ORDER BY tries, rank, seq LIMIT ?", most  # noqa: S608
         )  # fmt: skip
         return [OutboxRow.model_validate(dict(zip(_OUTBOX.split(", "), row, strict=True))) for row in found]
+
+    def is_waiting(self, incident: str) -> bool:
+        """Whether this response is still to be started from here."""
+        return bool(self._all("SELECT 1 FROM outbox WHERE incident = ? AND started_at IS NULL", incident))
 
     def opened(self, incident: str, at: Instant) -> None:
         """It stands in the ledger."""
@@ -42,9 +46,9 @@ class Outbox(SignalFile):
         """Its response was started."""
         self._do("UPDATE outbox SET started_at = ?, run = ?, problem = '' WHERE incident = ?", at, run, incident)
 
-    def not_started(self, incident: str, problem: str) -> None:
-        """A try came to nothing, or nobody knows; the next one has the same key."""
-        self._do("UPDATE outbox SET tries = tries + 1, problem = ? WHERE incident = ?", problem, incident)
+    def not_started(self, incident: str, problem: str, *, refused: bool) -> None:
+        """A try came to nothing, or nobody knows; the next one has the same key. One that is refused lets others pass."""
+        self._do("UPDATE outbox SET tries = tries + ?, problem = ? WHERE incident = ?", refused, problem, incident)
 
     # What the ledger is to be told.
 

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from runbooks.domain.errors import LedgerError
 
 BUSY_SECONDS = 30.0
+LAYOUT = 1
 _Answer = TypeVar("_Answer")
 
 _SCHEMA = """
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS outbox(
   seq INTEGER PRIMARY KEY, incident TEXT NOT NULL UNIQUE, rank INTEGER NOT NULL, draft BLOB NOT NULL,
   made_at TEXT NOT NULL, opened_at TEXT, started_at TEXT, run TEXT, tries INTEGER NOT NULL DEFAULT 0,
   problem TEXT NOT NULL DEFAULT '');
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox(rank, seq) WHERE started_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox(tries, rank, seq) WHERE started_at IS NULL;
 CREATE TABLE IF NOT EXISTS worse(incident TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quiet(id TEXT PRIMARY KEY, until TEXT NOT NULL, over INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,7 +58,8 @@ class SignalFile:
         base = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
-        base.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+        if base.execute("PRAGMA user_version").fetchone()[0] < LAYOUT:
+            base.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {LAYOUT};COMMIT;")
         return base
 
     def close(self) -> None:

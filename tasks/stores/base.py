@@ -289,4 +289,5 @@ class OutboxRow(Value):
     started_at: Instant | None
     run: str | None
     tries: int
+    """How often it was refused; those that were not go before."""
     problem: str

@@ -26,6 +26,14 @@ class SignalStore(Outbox):
         self._do("UPDATE delivery SET done = 1 WHERE id = ?", delivery)
         self._do("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", delivery, at, signals, defect)
 
+    def defects(self, most: int) -> list[tuple[str, str, str, str]]:
+        """Delivery, source, when and why, of what could not be read, newest first."""
+        found = self._all(
+            "SELECT r.delivery, coalesce(d.source, ''), r.read_at, r.defect FROM reading r LEFT JOIN delivery d"
+            " ON d.id = r.delivery WHERE r.defect <> '' ORDER BY r.read_at DESC LIMIT ?", most,
+        )  # fmt: skip
+        return [(str(delivery), str(source), str(at), str(defect)) for delivery, source, at, defect in found]
+
     def known(self, signal: Signal) -> tuple[Digest, Digest] | None:
         """Mapping and key of this event, if it was delivered before."""
         found = self._all(

@@ -9,7 +9,10 @@ from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.value import short
 from tasks.approval import waiting
 from tasks.installation import Installation, open_installation
+from tasks.intake.outbox import Defect, WaitingResponse, defects, waiting_responses
 from tasks.ledger import clock
+
+MOST_SHOWN = 30
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
@@ -30,10 +33,42 @@ def run(args: argparse.Namespace) -> int:
     ]
     for request, verdict in found:
         _show(say, installation, request, verdict, now, args.person)
-    if not found:
+    starting = [] if args.person else waiting_responses(installation)
+    broken = [] if args.person else defects(installation)
+    _show_starting(say, starting, now)
+    _show_broken(say, broken, now)
+    if not found and not starting and not broken:
         say.line("Nothing waits" + (f" for {args.person}." if args.person else "."))
     shown = [request_json(installation, request, verdict, now) for request, verdict in found]
-    return int(say.result({"requests": shown}))
+    return int(
+        say.result({
+            "requests": shown, "starting": [one.as_json() for one in starting],
+            "defects": [one.as_json() for one in broken],
+        })
+    )  # fmt: skip
+
+
+def _show_starting(say: Say, waiting: list[WaitingResponse], now: Instant) -> None:
+    if not waiting:
+        return
+    say.head(f"{len(waiting)} responses wait for Prefect; they start by themselves, the worst first (`quell up`)")
+    say.table(
+        ("incident", "", "on", "signals", "since", "what stood in the way"),
+        (
+            (one.incident, f"{one.severity}{' DRILL' if one.drill else ''}", f"{one.archetype.shown} on {one.system}",
+             one.signals, ago(one.since, now), one.problem[:120])
+            for one in waiting[:MOST_SHOWN]
+        ),
+    )  # fmt: skip
+
+
+def _show_broken(say: Say, broken: list[Defect], now: Instant) -> None:
+    if broken:
+        say.head("Deliveries that could not be read: each may be an alert. Correct the mapping, then read them again")
+        say.table(
+            ("delivery", "from", "when", "why"),
+            ((one.delivery, one.source, ago(one.at, now), plain(one.because)) for one in broken),
+        )
 
 
 def _show(

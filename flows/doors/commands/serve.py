@@ -1,8 +1,9 @@
-"""`quell up`, `quell work`, `quell keep`, `quell door`: the processes that stay."""
+"""`quell up`, `quell work`, `quell keep`, `quell door`, `quell dispatch`: the processes that stay."""
 
 import argparse
 import logging
 import sys
+from functools import partial
 from importlib import import_module
 from uuid import UUID
 
@@ -11,12 +12,13 @@ from flows.doors.listing import ListingError
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.ledger import EntryType
 from tasks.installation import Installation, open_installation
+from tasks.intake.bell import bell_of, ring
 from tasks.ledger import door_actor
 from tasks.settings import load_settings
 
-CHILDREN = {name: [sys.executable, "-m", "flows.doors.cli", name] for name in ("work", "keep", "door")}
+CHILDREN = {name: [sys.executable, "-m", "flows.doors.cli", name] for name in ("work", "keep", "door", "dispatch")}
 """The commands that `up` starts and watches, by the names that its status shows."""
-NAMES = {"work": "worker", "keep": "keeper", "door": "door"}
+NAMES = {"work": "worker", "keep": "keeper", "door": "door", "dispatch": "dispatcher"}
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
@@ -37,7 +39,11 @@ def run(args: argparse.Namespace) -> int:
         if args.command == "door":
             installation = open_installation(args.home)
             ready_to_start(installation)
-            return int(import_module("flows.doors.door.serving").run_door(installation))
+            committed = partial(ring, bell_of(args.home))
+            return int(import_module("flows.doors.door.serving").run_door(installation, committed=committed))
+        if args.command == "dispatch":
+            ready_to_start(open_installation(args.home))
+            return int(import_module("flows.doors.dispatcher").run_dispatcher(args.home))
         open_installation(args.home).store.demand_whole()
         return int(import_module("flows.doors.keeper").run_keeper(args.home))
     except (EngineUnreachable, ListingError) as error:

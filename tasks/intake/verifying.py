@@ -132,6 +132,11 @@ class ClaimReader:
         return Claim(offers, ed25519, before, after, signed_ns)
 
 
+def read_claim(signing: Signing, headers: Mapping[str, str], now_ns: int) -> Claim | None:
+    """The same for one delivery alone."""
+    return ClaimReader(signing).read(headers, now_ns)
+
+
 def _signed_side(pieces: tuple[tuple[bool, str], ...], headers: Mapping[str, str], timestamp: str) -> bytes | None:
     """What is signed on one side of the body; None when a header of it is missing."""
     texts = []

@@ -9,6 +9,7 @@ from tests.house.tree import Tree
 ROOMS_WITH_A_PAGE = (
     "flows",
     "flows/doors",
+    "flows/doors/door",
     "tasks",
     "tasks/connectors",
     "tasks/intake",

@@ -213,7 +213,8 @@ def form_answer(flow_run_id: str, key: str) -> dict[str, str] | None:
 
 def ring(incident_id: str) -> bool:
     """Wake the waiting run of an incident so that it looks at the record; returns whether one was woken."""
-    return any(_woken(run) for run in runs_of(incident_id))
+    woken = [_woken(run) for run in runs_of(incident_id)]  # every one: a stranger's run may carry the tag too
+    return any(woken)
 
 
 def _woken(run: FlowRun) -> bool:
@@ -227,6 +228,33 @@ def set_aside(flow_run_id: UUID, why: str) -> None:
     """Mark a run that has no process, or that another replaced, as cancelled, so that the list of runs is honest."""
     with engine() as client:
         client.set_flow_run_state(flow_run_id, Cancelled(message=why), force=True)
+
+
+def clear_the_way(pool: str) -> list[str]:
+    """Let this pool and its queues hand out runs again; returns what held them up, in words.
+
+    Whoever can write to the engine's API can pause them, and then nothing would ever start.
+    """
+    held = []
+    with engine() as client:
+        there = client.request("GET", "/work_pools/{name}", path_params={"name": pool}).json()
+        if _hands_out_nothing(there):
+            client.request("PATCH", "/work_pools/{name}", path_params={"name": pool}, json=_OPEN)
+            held.append(f"the work pool {pool} was paused, or allowed no run")
+        queues = client.request(
+            "POST", "/work_pools/{work_pool_name}/queues/filter", path_params={"work_pool_name": pool}, json={}
+        ).json()
+        for queue in filter(_hands_out_nothing, queues):
+            client.request("PATCH", "/work_queues/{id}", path_params={"id": queue["id"]}, json=_OPEN)
+            held.append(f"a queue of the work pool {pool} was paused, or allowed no run")
+    return held
+
+
+_OPEN = {"is_paused": False, "concurrency_limit": None}
+
+
+def _hands_out_nothing(there: dict[str, object]) -> bool:
+    return bool(there["is_paused"]) or there["concurrency_limit"] == 0
 
 
 def tag_run(flow_run_id: str, incident_id: str, *, drill: bool) -> None:

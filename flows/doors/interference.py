@@ -6,9 +6,10 @@ gone, somebody with access to the engine did that. While a process works, the en
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.doors.listing import POOL
 from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from tasks.engine import has_form, runs_of, state_name
+from tasks.engine import clear_the_way, has_form, runs_of, state_name
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, clock
 from tasks.presence import lease_name
@@ -23,6 +24,15 @@ def note(installation: Installation, incident: str, run_id: str, said: str, beca
         EntryType.RUN_INTERFERED, f"interfered/{run_id}/{mark}", incident=incident,
         body={"flow_run": run_id, "engine_said": said, "because": because},
     )  # fmt: skip
+
+
+def keep_the_way_clear(installation: Installation) -> None:
+    """What somebody paused, so that no response could start or go on, is opened again and written down."""
+    for what in clear_the_way(POOL):
+        installation.pen(KEEPER).write(
+            EntryType.RUN_INTERFERED, f"interfered/{POOL}/{clock()}",
+            body={"engine_said": "held up", "because": f"{what}; it was opened again"},
+        )  # fmt: skip
 
 
 def note_waiting(installation: Installation, form: LedgerEntry, run: FlowRun | None) -> None:

@@ -7,7 +7,7 @@ every start is idempotent under its key:
              was deleted, or it waits without a form that anybody could answer.
 2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
-4. notice    what somebody did to a run through the engine's own doors is written down.
+4. notice    what somebody did to a run, or to the pool, through the engine's own doors is written down.
 5. give back what one person took away alone (break-glass), when its time is over.
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
@@ -26,7 +26,7 @@ from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
-from flows.doors.interference import note_waiting, note_working
+from flows.doors.interference import keep_the_way_clear, note_waiting, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.pausing import is_due
 from flows.doors.processes import alive
@@ -97,6 +97,7 @@ def run_keeper(home: Path) -> int:
             once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
         if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
             once("starts", lambda: take_up(installation))
+            once("the way", lambda: keep_the_way_clear(installation))
         once("leftovers", leftovers.tidy)
         if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
             once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from runbooks.domain.errors import QuellError
+from runbooks.domain.identifiers import incident_tag
 from runbooks.domain.incident import Archetype, Name, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Floor
@@ -12,7 +13,7 @@ from tasks.engine import tag_run
 from tasks.incident import open_incident, with_floors
 from tasks.ledger import Pen, clock
 from tasks.presence import AnotherRunWorksError, Presence
-from tasks.step import actor, here, pen, run_id, step
+from tasks.step import actor, here, pen, run_id, run_tags, step
 
 _FLOORS: dict[str, tuple[Floor, ...]] = {
     "harm goes on right now, or nobody can stop it": (Floor.UNCONTROLLED_ACTION,),
@@ -40,7 +41,7 @@ def open_response(start: dict[str, Json], archetype: Archetype) -> Name:
             opener=actor(), material=(run_id() or "").encode(),
         )  # fmt: skip
     flow_run = run_id()
-    if flow_run and not installation.store.entries(incident.id, types=(EntryType.RUN_STARTED,), flow_run_id=flow_run):
+    if flow_run and incident_tag(incident.id) not in run_tags():
         tag_run(flow_run, incident.id, drill=incident.drill)
     return incident.id
 

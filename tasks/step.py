@@ -65,6 +65,11 @@ def run_id() -> str | None:
     return str(found) if found else None
 
 
+def run_tags() -> list[str]:
+    """Tags of the flow run around this call, as they were when it began."""
+    return list(runtime.flow_run.tags or []) if runtime.flow_run.id else []
+
+
 def actor() -> Actor:
     """This run, as the ledger names it."""
     return flow_actor(str(runtime.flow_run.flow_name or "flow"))

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
 
-from prefect.context import SyncClientContext
+from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.engine import handle_engine_signals
 from prefect.exceptions import Abort
 from prefect.flow_engine import load_flow_run, run_flow
@@ -60,6 +60,7 @@ class Nursery:
     busy: dict[int, int] = field(default_factory=dict)  # pid to the same pipe, held open while the child lives
     refill_after: float = 0.0
     warmed: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # in a child: what it has prepared
+    loop: asyncio.Runner = field(default_factory=asyncio.Runner)  # in a child: where an asynchronous flow will run
     _wakeup: tuple[int, int] = (-1, -1)
 
     def serve(self) -> dict[str, Any] | None:
@@ -125,8 +126,8 @@ class Nursery:
         for other in (write_end, *self._wakeup, *self.idle.values(), *self.busy.values()):
             os.close(other)
         self.control.close()
-        self.warmed = contextlib.ExitStack()
-        self.warmed.enter_context(_warmed())
+        self.warmed, self.loop = contextlib.ExitStack(), asyncio.Runner()
+        self.warmed.enter_context(_warmed(self.loop))
         return _await_job(read_end)
 
     def _reap(self) -> None:
@@ -165,18 +166,31 @@ def _await_job(pipe: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _warmed() -> Iterator[None]:
+def _warmed(loop: asyncio.Runner) -> Iterator[None]:
     """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork."""
     with contextlib.ExitStack() as stack:
         # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
             stack.enter_context(SyncClientContext.get_or_create())
+            stack.enter_context(loop)  # after that: it sees what stood when it was entered
+            stack.enter_context(_asynchronous_client(loop))
         open_early()
         yield
 
 
-def run_child(job: dict[str, Any], warmed: contextlib.ExitStack) -> NoReturn:
+@contextlib.contextmanager
+def _asynchronous_client(loop: asyncio.Runner) -> Iterator[None]:
+    """Prefect's client for asynchronous flows, connected in the loop in which the flow will run."""
+    client = AsyncClientContext.get_or_create()
+    loop.run(client.__aenter__())
+    try:
+        yield
+    finally:
+        loop.run(client.__aexit__(None, None, None))
+
+
+def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:
     """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
 
     def cancelled(*_: object) -> None:
@@ -189,7 +203,7 @@ def run_child(job: dict[str, Any], warmed: contextlib.ExitStack) -> NoReturn:
         flow = getattr(importlib.import_module(job["module"]), job["attribute"])
         outcome = run_flow(flow, flow_run=load_flow_run(flow_run_id))
         if asyncio.iscoroutine(outcome):
-            asyncio.run(outcome)
+            loop.run(outcome)
     sys.exit(0)
 
 
@@ -223,7 +237,7 @@ def main() -> None:
     nursery.say(dict(report))
     job = nursery.serve()
     if job is not None:
-        run_child(job, nursery.warmed)
+        run_child(job, nursery.warmed, nursery.loop)
     for pid in (*nursery.busy, *nursery.idle):
         os.kill(pid, signal.SIGKILL)
 

@@ -5,6 +5,7 @@ By three REST calls and without Prefect's client, whose import takes longer than
 
 from flows.doors.engine_server import EngineCalls, EngineUnreachable, engine_url
 from runbooks.domain.identifiers import incident_tag
+from runbooks.domain.ledger import EntryType
 from tasks.installation import Installation
 from tasks.waiting import pause
 
@@ -24,12 +25,26 @@ def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
     try:
         calls = EngineCalls(home, busy_retries=BUSY_RETRIES)
         for _ in range(TRIES):
-            if any(_woken(calls, run) for run in _waiting(calls, incident)):
+            if _last_suspended_woken(installation, calls, incident) or _anyone_woken(calls, incident):
                 return True, "The waiting run was woken and goes on now."
             pause(AGAIN_SECONDS)
     except EngineUnreachable:
         return False, "Prefect does not answer: it is in the record, and the keeper wakes the response when it is back."
     return False, "No run waits right now; the response reads the record when it comes to it."
+
+
+def _last_suspended_woken(installation: Installation, calls: EngineCalls, incident: str) -> bool:
+    """The run that the record says waits, asked without a search."""
+    forms = installation.store.entries(incident, types=(EntryType.RUN_SUSPENDED,))
+    try:
+        return bool(forms) and _woken(calls, str(forms[-1].flow_run_id))
+    except EngineUnreachable:
+        return False  # the engine fails on a run that somebody deleted; if it is gone itself, the search says so
+
+
+def _anyone_woken(calls: EngineCalls, incident: str) -> bool:
+    woken = [_woken(calls, run) for run in _waiting(calls, incident)]  # every one, whoever tagged it
+    return any(woken)
 
 
 def _waiting(calls: EngineCalls, incident: str) -> list[str]:

@@ -24,11 +24,10 @@ drill: $(RUN)
 # First all that needs no server of Prefect's, on all cores; then the rest, one by one. An empty second part is a failure too.
 test: need setup
 	$(BIN)/pytest -n auto -m "not engine and not browser"
-	$(BIN)/pytest -m "engine or browser" --ignore=tests/attacks
-	@echo "The attack list against a running system takes longer and has a target of its own: make attacks"
+	$(BIN)/pytest -m "engine or browser"
 
 attacks: need setup
-	$(BIN)/pytest -s tests/attacks
+	$(BIN)/pytest tests/attacks
 
 fast: setup
 	$(BIN)/pytest -n auto -m "not engine and not browser and not postgres and not s3 and not slow" $(QUICK)

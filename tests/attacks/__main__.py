@@ -8,5 +8,5 @@ import pytest
 if __name__ == "__main__":
     words = ["-k", " or ".join(sys.argv[1:])] if sys.argv[1:] else []
     raise SystemExit(
-        pytest.main(["-q", "-s", "-p", "no:cacheprovider", str(Path(__file__).with_name("test_attacks.py")), *words])
+        pytest.main(["-q", "-p", "no:cacheprovider", str(Path(__file__).with_name("test_attacks.py")), *words])
     )

@@ -31,9 +31,11 @@ from tasks.ledger import clock, door_actor
 from tasks.proofs import sign_ssh
 
 UP_SECONDS = 240
+PATIENCE = 8
+"""How often the attacker asks a busy engine again: SQLite under a whole list of attacks is busy."""
 
 
-def until(seen: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def until(seen: Callable[[], Any], what: str, seconds: float = 240) -> Any:
     """Wait for the thing itself, with a limit."""
     deadline = time.monotonic() + seconds
     while not (found := seen()):
@@ -53,7 +55,7 @@ class Ground:
     @cached_property
     def api(self) -> EngineCalls:
         """Prefect's API, as anybody with its credential may call it."""
-        return EngineCalls(self.home)
+        return EngineCalls(self.home, busy_retries=PATIENCE)
 
     @cached_property
     def waiting(self) -> str:
@@ -91,7 +93,7 @@ class Ground:
             body["tags"] = [f"incident:{start['incident']}", "drill"]
         return str(self.api.call("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
 
-    def gate(self, incident: str, since: int = 0, seconds: float = 120) -> dict[str, Any]:
+    def gate(self, incident: str, since: int = 0, seconds: float = 300) -> dict[str, Any]:
         """Wait until a run of this incident waits for people on a form written after `since`; returns the run."""
 
         def waits() -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """Attacks below the gate: on what was approved, on the files behind it, on the right to act."""
 
+import contextlib
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -87,6 +89,32 @@ def in_the_vault(g: Ground) -> str:
         return error.problem[:160]
     finally:
         files[0].write_bytes(data)
+
+
+@attack("Change the approved act in the ledger's database", "nothing is read from an entry that was changed", ALONE)
+def in_the_database(g: Ground) -> str:
+    incident = g.declare()
+    entry, other = g.entries(incident, EntryType.PLAN_MADE)[-1], g.entries(g.waiting, EntryType.PLAN_MADE)[-1]
+    with contextlib.closing(sqlite3.connect(g.home / "ledger.db", timeout=30)) as database:
+        (core,) = database.execute('SELECT core FROM quell_entries WHERE "index" = ?', (entry.index,)).fetchone()
+        changed = core.replace(entry.subject["plan"].encode(), other.subject["plan"].encode())
+        assert changed != core
+        change = 'UPDATE quell_entries SET core = ? WHERE "index" = ?'
+        database.execute(change, (changed, entry.index))
+        database.commit()
+        try:
+            with pytest.raises(QuellError) as refused:
+                act(
+                    g.installation,
+                    g.installation.pen(flow_actor("attack")),
+                    plan_of(g.installation, incident).actions[0],
+                )
+            found = g.installation.store.check()
+            assert [fault.index for fault in found] == [entry.index]
+        finally:
+            database.execute(change, (core, entry.index))
+            database.commit()
+    return f"{refused.value.problem}; the check of the whole log names entry {found[0].index}: {found[0].what}"
 
 
 @attack("Use a consumed grant again, twice at once", "exactly one effect", ALONE)

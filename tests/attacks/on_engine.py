@@ -1,10 +1,12 @@
 """Attacks through Prefect's own doors, with its credential: states, runs, parameters, inputs, deployments."""
 
+import json
 from functools import partial
 from typing import Any
 
 import pytest
 
+from flows.doors.drill import command
 from flows.doors.engine_server import EngineUnreachable
 from runbooks.domain.ledger import EntryType
 from tests.attacks.ground import Ground, until
@@ -107,8 +109,6 @@ def stored_input(g: Ground) -> str:
         "one_time_code": "",
         "signature": "",
     }
-    import json
-
     g.api.call(
         "POST",
         f"/flow_runs/{run}/input",
@@ -193,6 +193,61 @@ def job_variables(g: Ground) -> str:
         return "the pool's closed template: 422; template opened by the attacker: " + _refused_run(g, run)
     finally:
         g.api.call("PATCH", "/work_pools/quell", {"base_job_template": pool["base_job_template"]})
+
+
+@attack("Pause the work pool and its queues, allow them no run", "opened again, on record; a response begins", "runs")
+def paused_pool(g: Ground) -> str:
+    since = g.installation.store.size()
+    nothing = {"is_paused": True, "concurrency_limit": 0}
+    for queue in g.api.call("POST", "/work_pools/quell/queues/filter", {}):
+        g.api.call("PATCH", f"/work_queues/{queue['id']}", nothing)
+    g.api.call("PATCH", "/work_pools/quell", nothing)
+    assert g.declare()
+    held = [e for e in g.entries(None, EntryType.RUN_INTERFERED) if e.index >= since and e.incident is None]
+    return "; ".join(sorted({str(entry.body["because"]) for entry in held}))
+
+
+@attack("Let a stranger's waiting run carry the incident's tag", "the bell reaches the right run too", "states")
+def borrowed_tag(g: Ground) -> str:
+    incident = g.declare()
+    since = g.installation.store.size()
+    stranger = g.start({"incident": g.waiting, "system": "known", "what_happened": "known"})
+    until(
+        lambda: g.api.call("GET", f"/flow_runs/{stranger}")["state"]["type"] in ("PAUSED", "CANCELLED", "FAILED"),
+        "it settles",
+    )
+    g.force(stranger, "PAUSED")
+    g.api.call("PATCH", f"/flow_runs/{stranger}", {"tags": [f"incident:{incident}"]})
+    request = g.request(incident)
+    command("deny", request.id, "--as", "ana", "--key", str(g.key("ana")), "--reason", "attack")
+    g.gate(incident, since)
+    denied = g.entries(incident, EntryType.REQUEST_DENIED)
+    return f"{denied[0].body['because']}; the response went on"
+
+
+@attack("Write an answer for a form that does not exist yet", "refused on record when the form comes", "states")
+def early_answer(g: Ground) -> str:
+    incident = g.declare()
+    since, run = g.installation.store.size(), g.gate(incident)["id"]
+    answer = {
+        "request": g.request(incident).id,
+        "answer": "approve",
+        "person": "ana",
+        "reason": "x",
+        "one_time_code": "",
+        "signature": "",
+    }
+    for form in ("gate-1", "gate-2"):
+        g.api.call(
+            "POST", f"/flow_runs/{run}/input", {"key": f"suspended-{form}-response", "value": json.dumps(answer)}
+        )
+    for _ in range(2):
+        seen = g.installation.store.size()
+        g.resume(run, {})
+        g.gate(incident, seen)
+    refused = [e for e in g.entries(incident, EntryType.DECISION_REFUSED) if e.index >= since]
+    assert not g.entries(incident, EntryType.DECISION_RECORDED)
+    return f"{refused[0].body['because']}"
 
 
 @attack("A second run of the same incident while the first works or waits", "one responds; no second effect", "runs")

@@ -24,6 +24,8 @@ class Attack:
 
 QUICK, ALONE = "quick", "alone"
 ATTACKS: list[Attack] = []
+SHOWN: list[str] = []
+"""Tables of the performances that are over, for the end of the test run."""
 
 
 def attack(name: str, expected: str, lane: str = QUICK) -> Callable[[Callable[[Ground], str]], Callable[[Ground], str]]:

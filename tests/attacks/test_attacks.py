@@ -10,7 +10,7 @@ from runbooks.domain.case import Ending
 from runbooks.domain.ledger import EntryType
 from tests.attacks import on_acts, on_configuration, on_decisions, on_engine
 from tests.attacks.ground import standing, until
-from tests.attacks.table import ALONE, ATTACKS, QUICK, Attack, Performance
+from tests.attacks.table import ALONE, ATTACKS, QUICK, SHOWN, Attack, Performance
 
 pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
 ALL = (on_decisions, on_configuration, on_acts, on_engine)
@@ -30,7 +30,7 @@ def performance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             found.begin(wanted)
             yield found
             found.close()
-    print("\n" + found.shown())
+    SHOWN.append(found.shown())
     if file := os.environ.get("ATTACK_TABLE"):
         Path(file).write_text(found.shown() + "\n", encoding="utf-8")
 

@@ -6,6 +6,7 @@ The tables that say what became of a delivery stand in the same file, so that on
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tasks.stores._files import make_directory, sync_directory
 from tasks.stores.base import Arrival
 
 BUSY_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 0.001
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS delivery (
     seq INTEGER PRIMARY KEY,
@@ -69,7 +71,7 @@ class SqliteSpool:
         """Store all of them, in one transaction; durable before return."""
         rows = [_row(arrival) for arrival in arrivals]
         with self._told("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 self._connection.executemany(_INSERT, rows)
                 self._connection.execute("COMMIT")
@@ -77,6 +79,23 @@ class SqliteSpool:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        """Take the file for writing. Who reads deliveries writes there too, for milliseconds: so often we look again.
+
+        SQLite's own patience looks again after up to a tenth of a second, which every sender would feel.
+        """
+        deadline = time.monotonic() + BUSY_SECONDS
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_AGAIN_SECONDS)
+            else:
+                return
 
     def unread(self, limit: int) -> list[tuple[Delivery, bytes]]:
         """The oldest ones that nobody marked done yet, with their bodies."""

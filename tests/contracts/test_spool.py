@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,30 @@ def test_all_of_a_batch_or_nothing(tmp_path: Path) -> None:
     assert spool.waiting()[0] == 1
     spool.append([arrival(2)])
     assert spool.waiting()[0] == 2
+
+
+def test_it_waits_while_somebody_else_writes(tmp_path: Path) -> None:
+    spool, path, done = open_spool(tmp_path / "signals.db"), tmp_path / "signals.db", threading.Event()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def store() -> None:
+            spool.append([arrival(1)])
+            done.set()
+
+        waits = threading.Thread(target=store)
+        waits.start()
+        assert not done.wait(0.3)
+        assert open_reading(path) == 0, "readers are not hindered"
+        other.execute("COMMIT")
+        assert done.wait(10)
+        waits.join()
+    assert spool.waiting()[0] == 1
+
+
+def open_reading(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as base:
+        return int(base.execute("SELECT count(*) FROM delivery").fetchone()[0])
 
 
 def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ class Door:
 
     home: Path
     log: Path
+    program: tuple[str, ...] = ("-m", "flows.doors.cli", "door")
     process: subprocess.Popen[bytes] = field(init=False)
     port: int = 0
 
@@ -128,7 +129,7 @@ class Door:
         environment = os.environ | {"QUELL_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         with self.log.open("ab", buffering=0) as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.doors.cli", "door"], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                [sys.executable, *self.program], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
                 cwd=ROOT, env=environment,
             )  # fmt: skip
         deadline = time.monotonic() + 60
@@ -171,10 +172,14 @@ class Door:
             return spool.after("", 1_000_000)
 
 
+PLAIN = ("-c", "import sys; sys.modules |= {'httptools': None, 'uvloop': None}; from flows.doors.cli import main; sys.exit(main(['door']))")  # fmt: skip
+"""A door on a machine without the quicker parser and loop, which are an extra."""
+
+
 @contextmanager
-def a_door(home: Path) -> Iterator[Door]:
+def a_door(home: Path, program: tuple[str, ...] = Door.program) -> Iterator[Door]:
     """A door in this home; it must end in an orderly way."""
-    door = Door(home, home / "door.log")
+    door = Door(home, home / "door.log", program)
     door.start()
     try:
         yield door

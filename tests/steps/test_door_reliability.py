@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.steps.doorstep import Door, a_door, bearer, furnish, signed
+from tests.steps.doorstep import PLAIN, Door, a_door, bearer, furnish, signed
 
 SENDERS, KILLS = 8, 5
 PATIENT = "door_patience_seconds = 1\ndoor_connections = 40\n"
@@ -85,9 +85,9 @@ def test_killed_under_load_it_loses_nothing_that_it_acknowledged(tmp_path: Path)
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with a_door(furnish(tmp_path_factory.mktemp("slow") / "home", limits=PATIENT)) as found:
+@pytest.fixture(scope="module", params=[Door.program, PLAIN], ids=["httptools", "h11"])
+def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with a_door(furnish(tmp_path_factory.mktemp("slow") / "home", limits=PATIENT), request.param) as found:
         yield found
     assert "Traceback" not in found.said()
 

@@ -47,7 +47,9 @@ COMMANDS = (
     Command("export", _HERE + "export", "a bundle that proves itself to somebody who trusts nobody"),
     Command("verify", _HERE + "verify", "is a bundle the log's, whole and unchanged? (offline)", engine=False),
     Command("replay", _HERE + "replay", "was it decided rightly? every judgement again"),
-    Command("signal", _HERE + "signal", "send a signal, tell what you saw; how a body is read, and read again", engine=False),
+    Command(
+        "signal", _HERE + "signal", "send a signal, tell what you saw; how a body is read, and read again", engine=False
+    ),
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),

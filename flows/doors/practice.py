@@ -93,6 +93,6 @@ def write_configuration(home: Path, world: practice_world.World) -> None:
         (config / template.name).write_text(filled, encoding="utf-8")
 
 
-def fresh_home(parent: Path) -> Path:
+def fresh_home(parent: Path, what_for: str = "drill") -> Path:
     """A new practice home below this folder."""
-    return parent / f"drill-{secrets.token_hex(3)}"
+    return parent / f"{what_for}-{secrets.token_hex(3)}"

@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import os
 import sys
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from uuid import UUID
 
 from flows.doors.engine_server import EngineUnreachable
@@ -22,8 +24,12 @@ NAMES = {"work": "worker", "keep": "keeper", "door": "door", "dispatch": "dispat
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
-    """None of them takes an argument: settings are in config/defaults.toml."""
-    del name
+    """Only `up` takes an argument: settings are in config/defaults.toml."""
+    if name == "up":
+        parser.add_argument(
+            "--practice", action="store_true",
+            help="in a new home, with the practice agent beside it and its people's keys: nothing real is touched",
+        )  # fmt: skip
     parser.epilog = "It goes on until SIGTERM or Ctrl-C. Limits are set in config/defaults.toml."
 
 
@@ -31,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Stay until asked to stop."""
     try:
         if args.command == "up":
-            ready_to_start(open_installation(args.home))
-            commands = {NAMES[name]: argv for name, argv in CHILDREN.items()}
-            return int(import_module("flows.doors.up").run_up(args.home, commands=commands))
+            return _practise(args.home) if args.practice else _up(args.home)
         if args.command == "work":
             return _work(args)
         if args.command == "door":
@@ -51,6 +55,22 @@ def run(args: argparse.Namespace) -> int:
             str(error), now="nothing was started; what is in the record stays.",
             next_step="start `quell up`, or set PREFECT_API_URL to a server that runs.",
         ) from error  # fmt: skip
+
+
+def _up(home: Path) -> int:
+    ready_to_start(open_installation(home))
+    commands = {NAMES[name]: argv for name, argv in CHILDREN.items()}
+    return int(import_module("flows.doors.up").run_up(home, commands=commands))
+
+
+def _practise(home: Path) -> int:
+    practice = import_module("flows.doors.practice")
+    apart = practice.fresh_home(home / "practice", "up")
+    with practice.prepare(apart, seed=1):
+        print("The practice agent is up. In another terminal, before any other command:", flush=True)
+        print(f"  export QUELL_HOME={apart}", flush=True)
+        os.environ["QUELL_HOME"] = str(apart)
+        return _up(apart)
 
 
 def ready_to_start(installation: Installation) -> None:

@@ -1,8 +1,15 @@
 """Signed answers over HTTP: the same function as at the terminal, and nothing for those who only guess."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +19,7 @@ from runbooks.domain.value import Json
 from tasks.approval import requests_of
 from tasks.decisions import statement_for
 from tasks.proofs import sign_bytes
+from tasks.settings import ROOT
 from tests.steps.desk import Desk
 from tests.steps.doorstep import Answer as Said
 from tests.steps.doorstep import Door, a_door
@@ -76,6 +84,22 @@ def test_what_does_not_hold_is_refused_and_on_record(desk: Desk, door: Door) -> 
     assert not desk.installation.store.entries(types=(EntryType.DECISION_RECORDED,))
 
 
+def test_the_lines_of_the_page_decide(desk: Desk, door: Door, tmp_path: Path) -> None:
+    request = a_request(desk)
+    (lines,) = re.findall(r"```sh\n(.*?)```", (ROOT / "flows/doors/door/README.md").read_text(), re.DOTALL)
+    lines = lines.replace("REQ-…", request.id).replace("~/.ssh/id_ed25519", str(desk.keys["ana"]))
+    begin = f'quell() {{ {sys.executable} -m flows.doors.cli "$@"; }}\ncurl() {{ printf "%s\\n" "$@"; }}\ndoor=http://door\n'
+    said = subprocess.run(
+        ["sh", "-eu", "-c", begin + lines], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ).stdout.splitlines()  # fmt: skip
+    pairs = [word.split("@") for before, word in pairwise(said) if before == "--data-urlencode"]
+    assert [name for name, _ in pairs] == ["statement", "signature"]
+    body = urlencode({name: (tmp_path / file).read_bytes() for name, file in pairs}).encode()
+    answer = door.ask("POST", "/decisions", body, {"content-type": "application/x-www-form-urlencoded"})
+    assert (answer.status, answer.json["approvers"]) == (200, ["ana"])
+
+
 def test_who_only_guesses_reaches_nothing(desk: Desk, door: Door) -> None:
     request = a_request(desk)
     right = decision(desk, request, "ana")
@@ -95,6 +119,9 @@ def test_who_only_guesses_reaches_nothing(desk: Desk, door: Door) -> None:
         assert (answer.status, answer.json["because"]) == (400, "not a signed decision"), value
     for body in (b"", b"\xff", b"[" * 60_000, b'{"a": NaN}', b'{"statement": "\\ud800"}'):
         assert door.ask("POST", "/decisions", body, JSON).status == 400
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for body in (b"", b"statement=1&signature=2", b"statement=%ff", b"&" * 50, b"statement={}"):
+        assert door.ask("POST", "/decisions", body, form).status == 400
     assert door.ask("POST", "/decisions", b"x" * 70_000, JSON).status == 413
     assert door.ask("POST", "/decisions", b"{}", {"content-type": "text/plain"}).status == 415
     assert door.ask("GET", "/decisions").status == 405

@@ -1,11 +1,12 @@
 """`POST /decisions`: the signed answer of somebody who is not on the machine, through the one function of every door.
 
-The body is `{"statement": {…}, "signature": "-----BEGIN SSH SIGNATURE…"}`; the statement is what `quell approve
---print-statement` prints. Signatures only: a one-time code would let a stranger guess. Whoever does not know the
+The body is `{"statement": {…}, "signature": "-----BEGIN SSH SIGNATURE…"}`, or a form with these two fields; the statement
+is what `quell approve --print-statement` prints. Signatures only: a one-time code would let a stranger guess. Whoever does not know the
 digest of a standing request, which nobody can guess, reaches neither the ledger nor anything else.
 """
 
 import asyncio
+from urllib.parse import parse_qs
 
 import orjson
 from pydantic import ValidationError
@@ -23,7 +24,9 @@ from tasks.approval import find_request
 from tasks.decisions import submit_decision
 from tasks.ledger import door_actor
 
+FORM = "application/x-www-form-urlencoded"
 MOST_BYTES = 64 * 1024
+MOST_FIELDS = 10
 AT_ONE_TIME = 4
 
 
@@ -70,12 +73,13 @@ class DecisionRoute:
     async def _read(self, scope: Scope, receive: Receive) -> SignedDecision:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         demand_readable(headers, MOST_BYTES)
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media not in ("application/json", FORM):
             raise Refusal(415, "content type", close=True)
         body = await read_body(receive, keep=MOST_BYTES, most=MOST_BYTES, held=self._reception.held)
         try:
-            return SignedDecision.model_validate(orjson.loads(body.kept))
-        except (ValidationError, orjson.JSONDecodeError):
+            return SignedDecision.model_validate(_of_form(body.kept) if media == FORM else orjson.loads(body.kept))
+        except (ValidationError, ValueError):
             raise Refusal(400, "not a signed decision") from None
 
     def _submit(self, decision: SignedDecision) -> tuple[ApprovalRequest, RequestVerdict]:
@@ -88,6 +92,12 @@ class DecisionRoute:
             installation, decision.statement, door=door_actor("http"), signature=decision.signature
         )
         return request, verdict
+
+
+def _of_form(body: bytes) -> Json:
+    """Two files as `curl --data-urlencode` sends them."""
+    fields = {key: values[-1] for key, values in parse_qs(body.decode(), max_num_fields=MOST_FIELDS).items()}
+    return {**fields, "statement": orjson.loads(fields.get("statement", ""))}
 
 
 def _shown(request: ApprovalRequest, verdict: RequestVerdict) -> Json:

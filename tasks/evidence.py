@@ -15,6 +15,7 @@ from runbooks.domain.runbook import Runbook
 from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Digest, Json
 from tasks.installation import Installation
+from tasks.intake.keeping import bodies, listed, receipts_of
 from tasks.ledger import Pen, clock
 from tasks.step import here, pen, step
 from tasks.stores.base import SourceFacts
@@ -62,6 +63,8 @@ def _seal(
     with ThreadPoolExecutor(max_workers=4) as pool:
         jobs = [pool.submit(_seal_source, installation, writer, incident, configuration, one) for one in sources]
         jobs.append(pool.submit(_seal_report, installation, writer, incident, report))
+        if incident.origin is not None:
+            jobs += [pool.submit(_seal_deliveries, installation, writer, incident, what) for what in _DELIVERED]
         for job in jobs:
             collection, evidence_class, failure = job.result()
             if collection is not None:
@@ -87,6 +90,23 @@ def _seal_report(
         installation, writer, incident, EvidenceClass.J, "report", "application/json", [report.canonical()],
         SourceFacts(),
     )  # fmt: skip
+
+
+def _seal_deliveries(
+    installation: Installation, writer: Pen, incident: Incident, what: str
+) -> tuple[Collection | None, EvidenceClass, str]:
+    """What senders sent, byte for byte; it was acknowledged, so that nothing of it may be missing here."""
+    media_type, read = _DELIVERED[what]
+    receipts = receipts_of(installation, incident.id)
+    return _store(
+        installation, writer, incident, EvidenceClass.J, f"signals:{what}", media_type, read(installation, receipts),
+        SourceFacts(),
+    )  # fmt: skip
+
+
+_DELIVERED: dict[str, tuple[str, Callable[[Installation, list[str]], Iterable[bytes]]]] = {
+    "bodies": ("application/octet-stream", bodies), "list": ("application/json", listed),
+}  # fmt: skip
 
 
 def _seal_source(

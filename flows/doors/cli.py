@@ -50,6 +50,7 @@ COMMANDS = (
     Command(
         "signal", _HERE + "signal", "send a signal, tell what you saw; how a body is read, and read again", engine=False
     ),
+    Command("quiet", _HERE + "quiet", "a snooze or maintenance: signals of a system open nothing for a while"),
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
     Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),

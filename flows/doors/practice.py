@@ -29,7 +29,7 @@ def prepare(home: Path, seed: int, prompt_cache_seconds: float = 3.0) -> practic
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     for person in PEOPLE:
         _make_person(home, person)
-    _make_monitor_secret(home)
+    make_monitor_secret(home)
     world = practice_world.start(home / "world", seed=seed, prompt_version=2, prompt_cache_seconds=prompt_cache_seconds)
     write_configuration(home, world)
     return world
@@ -54,7 +54,7 @@ def _make_person(home: Path, person: str) -> None:
         code.chmod(0o600)
 
 
-def _make_monitor_secret(home: Path) -> None:
+def make_monitor_secret(home: Path) -> None:
     """What the practice agent's monitor signs with."""
     file = home / "secrets" / MONITOR
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -108,6 +108,8 @@ class Policy(Value):
     owners: tuple[Name, ...] = ()
     """People whose SSH signature activates a new configuration. Empty: the installation's own key does."""
     waiver_roles: tuple[Name, ...] = ()
+    quiet_roles: tuple[Name, ...] = ()
+    """Who may keep a system's signals quiet for a while. Empty: nobody."""
     break_glass: tuple[BreakGlassRule, ...] = ()
     channels: dict[Name, SecretReference] = {}
     """Where people are told: each secret is one Apprise address (mail, chat, pager), read at use."""

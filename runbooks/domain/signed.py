@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runbooks.domain.approval import DECISION_NAMESPACE
+from runbooks.domain.correlation import Quiet
 from runbooks.domain.incident import Archetype, IncidentId, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.severity import Severity
@@ -19,9 +20,10 @@ REPORT_NAMESPACE = "quell-report"
 POLICY_NAMESPACE = "quell-policy"
 BREAK_GLASS_NAMESPACE = "quell-break-glass"
 RECLASSIFICATION_NAMESPACE = "quell-reclassification"
+QUIET_NAMESPACE = "quell-quiet"
 NAMESPACES = (
     DECISION_NAMESPACE, WAIVER_NAMESPACE, REPORT_NAMESPACE, POLICY_NAMESPACE, BREAK_GLASS_NAMESPACE,
-    RECLASSIFICATION_NAMESPACE,
+    RECLASSIFICATION_NAMESPACE, QUIET_NAMESPACE,
 )  # fmt: skip
 
 Reason = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -68,6 +70,14 @@ class SignedReport(Value):
     installation: str
     report: Digest
     person: Name
+
+
+class Quieting(Value):
+    """A system's signals open no incident for a while; the person is the one that the quiet names."""
+
+    what: Literal["keep_quiet"] = "keep_quiet"
+    installation: str
+    quiet: Quiet
 
 
 class Reclassification(Value):

@@ -261,3 +261,28 @@ def test_the_same_report_by_a_person_is_another_incident(intake: Ground, dispatc
     )  # fmt: skip
     assert typed.id != incident
     assert typed.origin is None, "what a signal may start, words in a form may not"
+
+
+def test_what_was_delivered_is_evidence_byte_for_byte(desk: Desk, engine: Engine) -> None:
+    from runbooks.domain.evidence import EvidenceClass, Manifest
+    from tasks.evidence import seal_evidence, sealed_items
+
+    place = configured(desk)
+    hostile = {"text": "{{ 7*7 }} {% for x in y %} \u202e ${HOME}", "__prefect_kind": "jinja", "template": "{{ boom }}"}
+    sent = [alarm(**hostile), alarm(**hostile, severity="high", alert="two") + b" \n "]
+    for number, body in enumerate(sent):
+        deliver(place, number, body)
+    intake = Intake(place)
+    _, said = intake.take_in()
+    intake.close()
+    dispatcher = dispatcher_on(place, engine)
+    drain(dispatcher)
+    dispatcher.store.close()
+    incident = str(said[0].incident)
+    manifest = Manifest.from_bytes(place.vault.get(seal_evidence.fn(incident)))
+    items = list(sealed_items(place, manifest, EvidenceClass.J))
+    assert [item for item in items if item in sent] == sent
+    assert {json.loads(item)["source"] for item in items if item.startswith(b'{"body_digest"')} == {"monitor"}
+    told = json.dumps([entry.body for entry in place.store.entries(incident)])
+    assert "7*7" not in told
+    assert "__prefect_kind" not in told

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +244,21 @@ def test_huge_files_and_counts_are_refused_before_they_are_read(case: Case, monk
     monkeypatch.setattr("tasks.bag.MOST_FILES", 10)
     with pytest.raises(EvidenceError, match="more than 10 files"):
         open_bag(Path(__file__).parents[2]).names()
+
+
+def test_bombs_and_huge_counts_are_refused_in_little_memory(case: Case, tmp_path: Path) -> None:
+    """64 MB that swell, 2**50 items, an item of 4 GB: none of them costs more than the bundle itself."""
+    swelling = _zip(tmp_path / "bomb.zip", {**case.files, "data/big": bytes(64 << 20)}, zipfile.ZIP_DEFLATED)
+    lying = [with_digests(TAMPERED[name](case.files)) for name in ("a huge count", "an item's length edited")]
+    tracemalloc.start()
+    try:
+        with pytest.raises(EvidenceError, match="compressed"):
+            open_bag(swelling)
+        assert not any(judged(files, case.key).sound for files in lying)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_without_a_key_it_is_not_proven(case: Case) -> None:

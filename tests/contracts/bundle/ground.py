@@ -14,12 +14,16 @@ from runbooks.domain import bundle
 from runbooks.domain.audit import Audit
 from runbooks.domain.checkpoint import VerifierKey
 from runbooks.domain.ledger import Draft, EntryType
+from runbooks.domain.signed import POLICY_NAMESPACE
 from tasks.bag import Bag
 from tasks.bundle import export
 from tasks.containment import judge
 from tasks.installation import Installation, open_installation
+from tasks.policy import activate_files, activation_of
+from tasks.proofs import sign_bytes
 from tasks.recovery import validate_recovery
 from tasks.review import close_incident
+from tasks.settings import load_configuration
 from tasks.stores import open_ledger
 from tasks.verification import verify_bundle
 from tests.steps.desk import Desk, a_desk
@@ -73,6 +77,17 @@ def settings(place: Installation, **more: Any) -> None:
     """Other limits for this installation."""
     limits = place.settings.limits.model_copy(update=more)
     place.settings = place.settings.model_copy(update={"limits": limits})
+
+
+def activate_signed(place: Installation, key: Path, old: str, new: str) -> None:
+    """Another policy, signed by ana and made the active one."""
+    file = place.settings.config / "policy.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    files = load_configuration(place.settings)
+    step = activation_of(place, files, "ana")
+    activate_files(place, files, step, sign_bytes(step.canonical(), key, namespace=POLICY_NAMESPACE))
 
 
 def rewritten(installation: Installation, home: Path) -> Installation:

@@ -1,6 +1,7 @@
 """Make a bundle to be kept for ever: `python -m tests.contracts.bundle.keep NUMBER`, when the format gains something.
 
-Everything that a bundle can hold is in it: two anchors with time-stamps, a changed key, a mirror of Prefect's history.
+Everything that a bundle can hold is in it: two anchors with time-stamps, a changed key, a mirror of Prefect's history, an
+activation signed by an owner (since 2).
 """
 
 import json
@@ -15,7 +16,7 @@ from tasks.anchors import AnchorDuty
 from tasks.keys import log_key, rotate
 from tasks.ledger import clock, flow_actor
 from tasks.stores.base import SourceFacts
-from tests.contracts.bundle.ground import an_export, an_incident, settings
+from tests.contracts.bundle.ground import activate_signed, an_export, an_incident, settings
 from tests.contracts.bundle.tsa import an_authority, make_authority
 from tests.steps.desk import make_people
 
@@ -27,7 +28,9 @@ def keep(number: int) -> None:
     """Write bundle-N.zip (members stored), and what an auditor of it was given by other channels, as bundle-N.json."""
     with tempfile.TemporaryDirectory(prefix="practice-") as name:
         folder = Path(name)
-        installation, incident = an_incident(folder / "home", make_people(folder))
+        people = make_people(folder)
+        installation, incident = an_incident(folder / "home", people)
+        activate_signed(installation, people["ana"], "waiver_roles", 'owners = ["ana"]\nwaiver_roles')
         first = log_key(installation).verifier.line()
         page = {"flow_run": {"id": _RUN}, "states": [], "task_runs": []}
         sealed = installation.vault.seal(

@@ -15,28 +15,12 @@ from tasks.incident import open_incident
 from tasks.installation import Installation, open_installation
 from tasks.keys import log_key
 from tasks.ledger import INSTALLATION, clock
-from tasks.policy import activate_files, activation_of
-from tasks.proofs import sign_bytes
 from tasks.replay import replay_live
-from tasks.settings import load_configuration
 from tasks.stores import open_ledger
 from tasks.verifier import verify
-from tests.contracts.bundle.ground import Files, an_export, an_incident, judged, store, with_digests
+from tests.contracts.bundle.ground import Files, activate_signed, an_export, an_incident, judged, store, with_digests
 
 Case = tuple[Installation, str, Files, str]
-
-
-def _change(installation: Installation, file: str, old: str, new: str) -> None:
-    place = installation.settings.config / file
-    text = place.read_text()
-    assert old in text
-    place.write_text(text.replace(old, new, 1))
-
-
-def _activate(installation: Installation, key: Path, person: str = "ana") -> None:
-    files = load_configuration(installation.settings)
-    step = activation_of(installation, files, person)
-    activate_files(installation, files, step, sign_bytes(step.canonical(), key, namespace=POLICY_NAMESPACE))
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +28,8 @@ def signed(tmp_path_factory: pytest.TempPathFactory, people_keys: dict[str, Path
     """An installation whose second and third configuration were signed by an owner; the third during the incident."""
     home = tmp_path_factory.mktemp("activations")
     installation, incident = an_incident(home / "home", people_keys, close=False)
-    _change(installation, "policy.toml", "waiver_roles", 'owners = ["ana"]\nwaiver_roles')
-    _activate(installation, people_keys["ana"])
-    _change(installation, "policy.toml", 'owners = ["ana"]', 'owners = ["ana", "cleo"]')
-    _activate(installation, people_keys["ana"])
+    activate_signed(installation, people_keys["ana"], "waiver_roles", 'owners = ["ana"]\nwaiver_roles')
+    activate_signed(installation, people_keys["ana"], 'owners = ["ana"]', 'owners = ["ana", "cleo"]')
     files, key = an_export(installation, incident, home / "b")
     return installation, incident, files, key
 

@@ -1,23 +1,38 @@
 """Ready for tonight, the part about signals: who may send, with which proof, and whether their silence would be noticed."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import QuellError
+from runbooks.domain.instants import instant_from_ns, milliseconds_between
 from runbooks.domain.sources import SecretForm, Source
 from tasks.installation import Installation
+from tasks.intake.committing import spool_of
+from tasks.intake.silence import quiet_for
 from tasks.intake.verifying import UnusableSecretError, signing_key
 from tasks.ledger import clock
 from tasks.readiness import Finding, attention, ok, wrong
 from tasks.settings import resolve_secret
+
+LATE_SECONDS = 60
 
 
 def check_sources(configuration: Configuration, installation: Installation) -> Iterator[Finding]:
     """Each source has a usable secret now and a mapping, and one that went quiet would be noticed."""
     if not configuration.sources:
         yield attention("signals", "no source is configured: the door takes nothing in", "list one in sources.toml")
+    with closing(spool_of(installation)) as spool:
+        last = {name: spool.last_from(name) for name in configuration.sources}
+        count, oldest = spool.waiting()
+    if oldest is not None and (waits := milliseconds_between(instant_from_ns(oldest), clock()) // 1000) > LATE_SECONDS:
+        yield attention(
+            "spool",
+            f"{count} deliveries wait to be read, the oldest for {waits} s",
+            "start `quell up`, or see its logs",
+        )
     for name, source in configuration.sources.items():
-        about = f"source {name}"
+        about, heard = f"source {name}", last[name]
         bad = list(_unusable(source, installation))
         if bad:
             yield wrong(about, "; ".join(bad), f"put the right secret where sources.{name}.secrets says")
@@ -33,6 +48,15 @@ def check_sources(configuration: Configuration, installation: Installation) -> I
                 about, "if it went quiet nobody would know",
                 f"let it send something regularly, and set sources.{name}.quiet_after_minutes",
             )  # fmt: skip
+        elif (
+            heard is not None
+            and quiet_for(instant_from_ns(heard), instant_from_ns(0), clock()) >= source.quiet_after_minutes
+        ):
+            yield attention(
+                about,
+                f"quiet: nothing came since {instant_from_ns(heard)[:16]} UTC",
+                "see whether its sender still sends",
+            )
         else:
             yield ok(about, f"may send; an alarm after {source.quiet_after_minutes} min of silence")
 

@@ -2,9 +2,12 @@
 
 import pytest
 
+from runbooks.domain.instants import later
+from tasks.ledger import clock
 from tests.steps.desk import Desk
 from tests.steps.doorstep import keep_secret
 from tests.steps.test_cli_check import findings, named
+from tests.steps.test_intake_silence import arrive, ns
 
 GOOD = '[sources.code]\nsender = "github"\nquiet_after_minutes = 60\nsecrets = [{id = "one", secret = "file:secrets/code"}]\n'
 BAD = {
@@ -93,3 +96,14 @@ def test_a_source_that_cannot_be_heard(desk: Desk) -> None:
     assert "expected base64" in findings(desk, "source hook", "--files")[0]
     assert len(findings(desk, "secret of sources.gone.secrets[one]", "--files")) == 1
     assert findings(desk, "secret of sources.code", "--files") == []
+
+
+def test_what_waits_and_who_is_quiet(desk: Desk) -> None:
+    keep_secret(desk.home, "code", "w0rd")
+    desk.write("sources.toml", GOOD)
+    assert findings(desk, "spool", "--files") == []
+    arrive(desk, "code", ns(later(clock(), -2 * 3600)))
+    assert "1 deliveries wait to be read" in findings(desk, "spool", "--files")[0]
+    assert "quiet: nothing came since" in findings(desk, "source code", "--files")[0]
+    arrive(desk, "code", ns(clock()))
+    assert findings(desk, "source code", "--files") == []

@@ -148,6 +148,15 @@ def test_how_it_is_in_words_for_everybody_and_in_sentences_for_the_log(door: Doo
     assert "the secret gone of the source lost cannot be used" in door.said()
 
 
+def test_a_senders_clock_that_drifts_is_told_of_before_it_is_refused(door: Door) -> None:
+    accepted(door.send("detector", BODY, signed(BODY, at=int(time.time()) - 200)))
+    deadline = time.monotonic() + 15
+    while "clock: the source detector signs -20" not in door.said():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    accepted(door.send("detector", BODY, signed(BODY)))
+
+
 def test_metrics_count_by_configured_names_only(door: Door) -> None:
     accepted(door.send("detector", BODY, signed(BODY)))
     refused(door.send("github", BODY, {}), 401, "not proven")

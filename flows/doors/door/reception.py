@@ -20,6 +20,7 @@ log = logging.getLogger("quell.door")
 
 LOOK_SECONDS = 1.0
 """How often configuration, secrets and the disk are looked at: so old may a removed secret become."""
+SKEW_SECONDS = 120.0
 MOST_WAITING = 5_000
 MOST_WAITING_BYTES = 64 * 1024 * 1024
 """Of arrivals that wait for their commit."""
@@ -68,6 +69,7 @@ class Reception:
         self.spool = spool_of(self.installation)
         self.reading = spool_of(self.installation)
         self._allowance = Allowance()
+        self._far: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committer = Committer[Ticket](self.spool, self._settled)
         self.admitted, self.vitals = self._look()
@@ -111,6 +113,14 @@ class Reception:
                 log.warning("%s: %s", word, sentence)
             for word, _ in set(before) - set(self.vitals.problems):
                 log.info("%s: well again", word)
+            self._tell_clocks()
+
+    def _tell_clocks(self) -> None:
+        """Once for each source whose clock is far from ours: a little further, and what it signs is refused as old."""
+        far = {name for name, skew in self.counts.skew.items() if abs(skew) > SKEW_SECONDS}
+        for name in far - self._far:
+            log.warning("clock: the source %s signs %.0f s beside our time", name, self.counts.skew[name])
+        self._far = far
 
     def _look(self) -> tuple[dict[str, Admitted], Vitals]:
         """One look; what cannot be read now stays as it was, and is a problem."""

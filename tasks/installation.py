@@ -121,7 +121,9 @@ class Installation:
         entries = self.store.entries(
             incident_id,
             types=(
-                EntryType.INCIDENT_OPENED, EntryType.SEVERITY_CHANGED, EntryType.LEAD_CHANGED,
+                EntryType.INCIDENT_OPENED,
+                EntryType.SEVERITY_CHANGED,
+                EntryType.LEAD_CHANGED,
                 EntryType.INCIDENT_RECLASSIFIED,
             ),
         )

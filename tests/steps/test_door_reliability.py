@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.installation import Installation
+from tasks.intake.understanding import Intake
+from tasks.settings import load_settings
 from tests.steps.doorstep import PLAIN, Door, a_door, bearer, furnish, signed
 
 SENDERS, KILLS = 8, 5
@@ -34,7 +37,7 @@ class Sender(threading.Thread):
         count = 0
         while not self.stop.is_set():
             event = f"evt-{self.number}-{count}"
-            body = json.dumps({"id": event}).encode()
+            body = json.dumps({"type": "tool_use.mass", "data": {"text": event}}).encode()
             if self._send(event, body):
                 count += 1
             else:
@@ -50,6 +53,15 @@ class Sender(threading.Thread):
             return True
         self.refused.append(answer.status)
         return False
+
+
+def take_in_all(home: Path) -> int:
+    """Everything in the spool becomes signals; how many deliveries were read."""
+    total = 0
+    with closing(Intake(Installation(load_settings(home, {})))) as intake:
+        while read := intake.take_in()[0]:
+            total += read
+    return total
 
 
 @pytest.mark.slow
@@ -75,13 +87,16 @@ def test_killed_under_load_it_loses_nothing_that_it_acknowledged(tmp_path: Path)
     acknowledged = {receipt: event for sender in senders for receipt, event in sender.acknowledged.items()}
     assert len(acknowledged) == sum(len(sender.acknowledged) for sender in senders) >= KILLS * 60
     assert not [status for sender in senders for status in sender.refused if status != 503]
-    kept = {delivery.id: json.loads(body)["id"] for delivery, body in door.kept}
+    kept = {delivery.id: json.loads(body)["data"]["text"] for delivery, body in door.kept}
     assert {receipt: kept.get(receipt) for receipt in acknowledged} == acknowledged
     assert len(door.kept) == len(kept)
     again = Counter(kept.values())
     assert max(Counter(acknowledged.values()).values()) == 1
     assert sum(count - 1 for count in again.values()) <= KILLS * SENDERS, "kept before a kill, and sent again after it"
     with closing(sqlite3.connect(home / "signals.db")) as base:
+        assert take_in_all(home) == len(kept)
+        signals = base.execute("SELECT count(*), count(DISTINCT event_key) FROM signal").fetchone()
+        assert signals == (len(again), len(again)), "kept twice and yet one signal each"
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -71,7 +71,7 @@ def verify_code(code: str, secret: str, arrived_at: Instant, *, used_steps: Coll
             next_step=f"wait up to {STEP_SECONDS} seconds for the next code and answer again.",
         )
     raise ApprovalError(
-        f"the one-time code is not the one for {arrived_at}, nor the one before it.",
+        f"the one-time code is not the one for {arrived_at[11:19]} UTC, nor the one before it.",
         now=_NOT_RECORDED,
         next_step="type the code that the app shows now; if it keeps failing, set the phone's clock, or sign with an SSH key.",
     )

@@ -55,6 +55,8 @@ def test_killed_at_every_boundary(worlds: Ground) -> None:
     ):
         ground.respond(injected, Archetype.PROMPT_INJECTION)
         ground.respond(astray, Archetype.AGENTIC_MISALIGNMENT)
+        for incident in (injected, astray):  # whoever answers sooner spares it a boundary
+            ground.wait(incident, E.RUN_SUSPENDED)
         assert ground.ending(injected, KILLED_SECONDS, also=[astray]) == "recovered"
         assert ground.ending(astray, KILLED_SECONDS) == "recovered"
     assert first.left == []

@@ -5,6 +5,8 @@ Nothing happens without a grant, the response goes on, and the attempt is on rec
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import zip_longest
 
 import pytest
@@ -39,8 +41,9 @@ def test_forcing_states_gives_nothing(ground: Ground) -> None:
     """One response is always forced while it waits, the other always while it works; side by side, to save minutes."""
     waiting, working = ground.open("waiting"), ground.open("running")
     for while_waiting, while_working in zip_longest(WAITING, WORKING):
+        run = ground.suspended(waiting)
         seen = ground.installation.store.size()
-        interfere(ground, ground.suspended(waiting), while_waiting)
+        interfere(ground, run, while_waiting)
         if while_working:
             run = until(lambda: at_work(ground, working), 120, what="a run works", tell=ground.told(working))
             interfere(ground, run, while_working)
@@ -63,10 +66,15 @@ def test_forcing_states_gives_nothing(ground: Ground) -> None:
 
 def test_two_runs_of_one_incident_at_once(ground: Ground) -> None:
     incident = ground.open("twins")
+    until(lambda: at_work(ground, incident), 120, what="a run works", tell=ground.told(incident))
+    held = ground.worker_of(incident)
+    assert held is not None, "it works for seconds"
+    os.kill(held[0], signal.SIGSTOP)  # it holds the response until the twins were there
     for twin in ("1", "2"):
         ground.respond(incident, ground.installation.incident(incident).archetype, f"twin-{twin}")
-    assert ground.ending(incident) == "contained"
     ground.wait(incident, EntryType.RUN_SUPERSEDED)
+    os.kill(held[0], signal.SIGCONT)
+    assert ground.ending(incident) == "contained"
     assert effects_on_paper(ground.home, "twins") == ["tool-0 off"]
     assert len(ground.entries(incident, EntryType.APPROVAL_REQUESTED)) == 1
     ground.sound(incident)

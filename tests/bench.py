@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runbooks.domain.value import Json
-from tests import bench_classification, bench_evidence, bench_intake, bench_memory
+from tests import bench_classification, bench_correlation, bench_evidence, bench_intake, bench_memory
 
 Measurement = Callable[[], dict[str, Json]]
 APPROVALS = 12
@@ -60,6 +60,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     **bench_evidence.MEASUREMENTS,
     **bench_classification.MEASUREMENTS,
     **bench_intake.MEASUREMENTS,
+    **bench_correlation.MEASUREMENTS,
     "memory": bench_memory.memory,
 }
 

@@ -29,7 +29,7 @@ def instant_from(moment: datetime) -> Instant:
 
 def moment(instant: Instant) -> datetime:
     """The instant as an aware datetime, cut to microseconds."""
-    return datetime.strptime(instant[:26], "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=UTC)
+    return datetime.fromisoformat(instant[:26]).replace(tzinfo=UTC)
 
 
 def later(instant: Instant, seconds: int) -> Instant:

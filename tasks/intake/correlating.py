@@ -24,7 +24,7 @@ from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType
-from runbooks.domain.severity import Floor, Severity, SeverityJudgement, judge_severity
+from runbooks.domain.severity import Factors, Floor, Severity, SeverityJudgement, judge_severity
 from runbooks.domain.signal import Classified, Signal, Strength
 from runbooks.domain.value import canonical, digest_of
 from tasks.incident import with_floors
@@ -60,6 +60,7 @@ class Correlator:
     configuration: Configuration
     _id: bytes = field(init=False)
     _floors: dict[Archetype, tuple[Floor, ...]] = field(default_factory=dict)
+    _judged: dict[tuple[Factors, frozenset[Floor]], SeverityJudgement] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._id = self.installation.id.encode()
@@ -129,7 +130,7 @@ class Correlator:
         self.store.settle(kept, self._judge(signal, classified, now))
 
     def _take(self, signal: Signal, classified: Classified, key: str, now: Instant) -> Correlated:
-        said = self._judge(signal, classified, now)
+        said = self._judge(signal, classified, now, key)
         self.store.keep(signal, classified, key, said)
         alert = signal.alert or signal.event_key
         self.store.keep_alert(
@@ -137,13 +138,16 @@ class Correlator:
         )
         return said
 
-    def _judge(self, signal: Signal, classified: Classified, now: Instant) -> Correlated:
+    def _judge(self, signal: Signal, classified: Classified, now: Instant, key: str = "") -> Correlated:
         at_once = self._at_once(signal, classified)
-        own = self.store.newest(correlation_key(signal, classified, at_once=at_once))
-        stronger = None if at_once else self.store.newest(correlation_key(signal, classified, at_once=True))
+        own = self.store.newest(key or correlation_key(signal, classified, at_once=at_once))
+        policy = self.configuration.policy  # without any pre-authorisation nothing is stronger
+        stronger = None
+        if policy.preauthorised and not at_once:
+            stronger = self.store.newest(correlation_key(signal, classified, at_once=True))
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
-            rules=self.configuration.policy.correlation, now=now,
+            rules=policy.correlation, now=now,
         )  # fmt: skip
         if said.verdict is Verdict.OPENED:
             if said.passed and own is not None:
@@ -164,9 +168,10 @@ class Correlator:
 
     def _severity(self, classified: Classified) -> SeverityJudgement:
         """The worse of what the rules found and of what holds for every incident of the archetype."""
-        floors = {*classified.floors, *self._floors_of(self._flow(classified))}
-        judged = judge_severity(classified.factors, frozenset(floors))
-        return min(classified.severity, judged, key=lambda one: one.severity.rank)
+        floors = frozenset({*classified.floors, *self._floors_of(self._flow(classified))})
+        if (classified.factors, floors) not in self._judged:
+            self._judged[classified.factors, floors] = judge_severity(classified.factors, floors)
+        return min(classified.severity, self._judged[classified.factors, floors], key=lambda one: one.severity.rank)
 
     def _key(self, signal: Signal, classified: Classified) -> str:
         return correlation_key(signal, classified, at_once=self._at_once(signal, classified))

@@ -9,6 +9,7 @@ from prefect import flow
 from flows._form import Start
 from flows._stages import close, plan, response, seal
 from runbooks.domain.incident import Archetype
+from tasks.triage import call_for_a_name
 
 
 @flow(name="unclassified", persist_result=False)
@@ -16,5 +17,6 @@ async def unclassified(start: Start) -> str:
     """Triage of anything that no archetype fits yet: seal, tell, schedule the review."""
     async with response(start, Archetype.UNCLASSIFIED) as incident:
         seal(incident)
+        call_for_a_name(incident)
         plan(incident)
         return close(incident)

@@ -30,6 +30,7 @@ STEPS = frozenset({
     "show the containment", "judge the containment", "what must come back for the trials", "take away again",
     "replay the attack, harmlessly", "show the recovery", "what may be given back", "give back", "schedule the review",
     "mirror the history", "close the incident", "draft the review", "replay the incident", "look for another way",
+    "call somebody who can name it",
 })  # fmt: skip
 """Names of every step; a test holds them equal to the code."""
 

@@ -27,6 +27,10 @@ _ANSWERS = frozenset({
 """What counts as the response having gone on since it called for a person."""
 
 
+UNTIL_NAMED = EntryType.INCIDENT_RECLASSIFIED.value
+"""`until` of a call that stays, also past the closing, until somebody says what kind of incident it is."""
+
+
 class Situation(Value):
     """`stage` in words; `calls`: what people are needed for, newest last, besides requests that wait."""
 
@@ -37,19 +41,21 @@ class Situation(Value):
 
 def situation(entries: list[LedgerEntry]) -> Situation:
     """Where the incident of these entries stands."""
-    stage, ending, calls = "not opened", None, list[str]()
+    stage, ending, calls = "not opened", None, list[tuple[str, object]]()
     for entry in entries:
         if entry.type is EntryType.INCIDENT_CLOSED:
             ending = str(entry.body.get("ending", ""))
         if entry.type in _STAGES and ending is None:
             stage = _told(entry)
         if entry.type is EntryType.PERSON_NEEDED:
-            calls.append(str(entry.body.get("needed") or entry.body.get("because", "")))
+            needed = str(entry.body.get("needed") or entry.body.get("because", ""))
+            calls.append((needed, entry.body.get("until")))
         elif entry.type in _ANSWERS:
-            calls.clear()
+            calls = [call for call in calls if call[1] is not None]
+        calls = [call for call in calls if call[1] != entry.type]
     if ending is not None:
         stage = f"closed: {ending.replace('_', ' ')}"
-    return Situation(stage=stage, ending=ending, calls=tuple(dict.fromkeys(calls)))
+    return Situation(stage=stage, ending=ending, calls=tuple(dict.fromkeys(needed for needed, _ in calls)))
 
 
 def _told(entry: LedgerEntry) -> str:

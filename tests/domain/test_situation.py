@@ -3,7 +3,7 @@
 import pytest
 
 from runbooks.domain.ledger import Actor, ActorKind, Draft, EntryType, LedgerEntry
-from runbooks.domain.situation import situation
+from runbooks.domain.situation import UNTIL_NAMED, situation
 from runbooks.domain.value import Json
 
 KEEPER = Actor(kind=ActorKind.KEEPER, name="keeper")
@@ -51,3 +51,13 @@ def test_a_call_for_a_person_holds_until_the_response_went_on() -> None:
     assert situation(story(EntryType.PLAN_MADE, call, call)).calls == ("look at it",)
     assert situation(story(EntryType.PLAN_MADE, call, EntryType.RUN_STARTED)).calls == ("look at it",)
     assert situation(story(EntryType.PLAN_MADE, call, EntryType.EFFECT_APPLIED)).calls == ()
+
+
+def test_a_call_for_a_name_stays_past_the_closing_until_it_is_named() -> None:
+    unnamed = (EntryType.PERSON_NEEDED, {"needed": "say what it is", "until": UNTIL_NAMED})
+    other = (EntryType.PERSON_NEEDED, {"needed": "look"})
+    closed = (EntryType.INCIDENT_CLOSED, {"ending": "evidence_only"})
+    assert situation(story(other, unnamed, EntryType.EVIDENCE_SEALED, EntryType.PLAN_MADE)).calls == ("say what it is",)
+    where = situation(story(unnamed, EntryType.PLAN_MADE, closed))
+    assert (where.stage, where.calls) == ("closed: evidence only", ("say what it is",))
+    assert situation(story(unnamed, closed, EntryType.INCIDENT_RECLASSIFIED)).calls == ()

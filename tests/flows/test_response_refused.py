@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from flows.doors import practice
 from runbooks.domain.approval import Answer
+from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType
+from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
+from runbooks.domain.situation import UNTIL_NAMED, situation
+from tasks.ledger import door_actor
+from tasks.proofs import sign_bytes
+from tasks.reclassifying import reclassify
 from tests.flows.ground import Ground
 from tests.flows.papers import effects_on_paper
 from tests.flows.people import until
@@ -89,3 +96,24 @@ def test_a_request_that_nobody_answers_expires(ground: Ground) -> None:
     assert not ground.entries(incident, *ACTS)
     assert effects_on_paper(ground.home, "quick") == []
     ground.sound(incident)
+
+
+def test_what_nobody_can_name_calls_a_person_and_is_contained_under_its_name(ground: Ground) -> None:
+    """The response that continues it is not started here: an open incident without a run is the keeper's to start."""
+    unnamed = ground.open("unnamed", Archetype.UNCLASSIFIED)
+    assert ground.ending(unnamed) == "evidence_only"
+    assert ground.has(unnamed, EntryType.PERSON_NEEDED, until=UNTIL_NAMED)
+    assert effects_on_paper(ground.home, "unnamed") == []
+
+    place = ground.installation
+    said = Reclassification(
+        installation=place.id, incident=unnamed, was=place.incident(unnamed).digest(), person="ana",
+        archetype=Archetype.PROMPT_INJECTION, reason="the ticket told it to",
+    )  # fmt: skip
+    key = practice.key_file(ground.home, "ana")
+    signature = sign_bytes(said.canonical(), key, namespace=RECLASSIFICATION_NAMESPACE)
+    named = reclassify(place, said, signature, door=door_actor("test")).id
+    assert ground.ending(named) == "recovered"
+    assert ground.has(named, EntryType.EFFECT_APPLIED, action="tool-0")
+    assert "ana" not in {entry.actor.name for entry in ground.entries(named, EntryType.DECISION_RECORDED)}
+    assert situation(ground.entries(unnamed)).calls == ()

@@ -1,0 +1,37 @@
+"""Nobody knows yet what it is: somebody is called who says so (`quell reclassify`)."""
+
+from runbooks.domain.ledger import EntryType
+from runbooks.domain.situation import UNTIL_NAMED
+from tasks.installation import Installation
+from tasks.ledger import Pen
+from tasks.step import here, pen, step
+from tasks.telling import tell_people
+
+
+@step("call somebody who can name it")
+def call_for_a_name(incident_id: str) -> None:
+    """On record until somebody classifies it anew, and told once through every channel of the policy.
+
+    A near miss waits for its review. One of a storm is told with the storm.
+    """
+    call(here(), pen(), incident_id)
+
+
+def call(installation: Installation, writer: Pen, incident_id: str) -> None:
+    """The same for any caller."""
+    incident = installation.incident(incident_id)
+    if incident.near_miss:
+        return
+    needed = f"say what kind it is: quell reclassify {incident_id} --archetype A --as YOU --key FILE --reason TEXT"
+    writer.write(
+        EntryType.PERSON_NEEDED, f"unnamed/{incident_id}", incident=incident_id,
+        body={"because": "no rule names its kind, so nothing is taken away", "needed": needed, "until": UNTIL_NAMED},
+    )  # fmt: skip
+    if incident.storm in (None, incident_id):
+        where = f" on {incident.system}" if incident.known_system else ""
+        tell_people(
+            installation, writer, f"unnamed/{incident_id}", incident=incident_id, channels=None,
+            title=f"quell: {incident_id} needs somebody who says what it is",
+            text=f"{incident.severity.severity}{where}. Evidence is kept and nothing is taken away before its kind is "
+            f"known. Look: quell show {incident_id}; then: quell reclassify {incident_id}",
+        )  # fmt: skip

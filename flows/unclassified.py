@@ -1,7 +1,8 @@
 """Nobody knows yet what it is, or its runbook does not exist yet.
 
-Keep everything, name a lead, tell people. Nothing is taken away by somebody who does not know what is going on: the
-record asks for a person who names the archetype and starts its runbook, and the review is scheduled all the same.
+Keep everything, name a lead, tell people. Nothing is taken away by somebody who does not know what is going on: a
+person is called who names the archetype (`quell reclassify`), whose runbook then continues, and the review is scheduled
+all the same.
 """
 
 from prefect import flow

@@ -45,6 +45,26 @@ def test_somebody_is_called_once_and_the_call_stays_until_it_is_named(desk: Desk
     assert needed() == "nothing"
 
 
+def test_what_can_wait_for_the_day_is_on_record_and_told_to_nobody(desk: Desk, heard: list[dict[str, str]]) -> None:
+    incident = desk.declare(archetype="unclassified")
+    lower = (
+        "reclassify",
+        incident,
+        "--as",
+        "ana",
+        "--key",
+        str(desk.keys["ana"]),
+        "--reason",
+        "x",
+        "--severity",
+        "SEV3",
+    )
+    assert desk(*lower).code == 0
+    call(desk.installation, desk.installation.pen(KEEPER), incident)
+    assert heard == []
+    assert len(desk.installation.store.entries(incident, types=(EntryType.PERSON_NEEDED,))) == 1
+
+
 def test_a_near_miss_calls_nobody(desk: Desk, heard: list[dict[str, str]]) -> None:
     incident = desk.declare("--near-miss", archetype="unclassified")
     call(desk.installation, desk.installation.pen(KEEPER), incident)

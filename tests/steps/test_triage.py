@@ -1,4 +1,4 @@
-"""What nobody can name calls a person: on record until it is named, and told once."""
+"""What no runbook is for calls a person: on record until it is named; told once, to whom policy says."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def heard(desk: Desk) -> Iterator[list[dict[str, str]]]:
     """What the one channel of the policy was told."""
     receiver = Receiver()
     (desk.home / "secrets" / "chat").write_text(receiver.address)
-    policy_plus(desk, '\n[channels]\nchat = "file:secrets/chat"\n')
+    policy_plus(desk, '\n[channels]\nchat = "file:secrets/chat"\n[opening_channels]\nSEV2 = ["chat"]\n')
     yield receiver.heard
     receiver.close()
 
@@ -28,8 +28,8 @@ def test_somebody_is_called_once_and_the_call_stays_until_it_is_named(desk: Desk
     for _ in range(2):
         call(place, place.pen(KEEPER), incident)
     assert len(heard) == 1
-    assert incident in heard[0]["title"]
-    assert "quell reclassify" in heard[0]["message"]
+    assert "SEV2 unclassified on helper" in heard[0]["title"]
+    assert f"quell show {incident}" in heard[0]["message"]
     assert "a ticket made it refund" not in str(heard)
     assert len(place.store.entries(incident, types=(EntryType.PERSON_NEEDED,))) == 1
 

@@ -12,6 +12,8 @@ Rules of `correlate`, in order:
    of its opening. Joining may raise the severity and never lowers it.
 4. A signal that was received before the incident's last signal, or before it was closed, came late: it joins and wakes
    nothing.
+   So does, as long as the window lasts, one that is no worse and whose response takes nothing away (triage, a near
+   miss): such a response ends at once, and every further alert of the same kind would be one more incident and page.
 5. Otherwise a new incident opens. If one with the same key ended within `recurrence_days`, it is linked as its
    recurrence. An incident that was closed stays closed: its effects were judged and given back, and what comes now
    needs a plan and consent of its own.
@@ -190,6 +192,11 @@ def correlate(
                 verdict=Verdict.LATE if late else Verdict.JOINED, incident=known.id,
                 because="it was received before the incident ended" if late else "the incident is open",
             )  # fmt: skip
+        if known is not None and _adds_nothing(signal, classified, known, rules):
+            return Correlated(
+                verdict=Verdict.LATE, incident=known.id,
+                because="more of the same, and its response took nothing away",
+            )  # fmt: skip
     return _opened(signal, own or stronger, own, rules)
 
 
@@ -199,6 +206,17 @@ def joins(received_at: Instant, known: KnownIncident, rules: CorrelationRules) -
         return received_at <= (known.ended_at or known.last_signal_at)
     return received_at <= later(known.last_signal_at, 60 * rules.join_minutes) and received_at <= later(
         known.opened_at, 3600 * rules.oldest_hours
+    )
+
+
+def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, rules: CorrelationRules) -> bool:
+    """Whether it is more of an incident that was closed with evidence only, within its window, and no worse."""
+    takes_nothing_away = classified.near_miss or classified.archetype is Archetype.UNCLASSIFIED
+    return (
+        takes_nothing_away
+        and known.standing is Standing.CLOSED
+        and classified.severity.severity.rank >= known.severity.rank
+        and joins(signal.received_at, known.model_copy(update={"standing": Standing.OPEN}), rules)
     )
 
 

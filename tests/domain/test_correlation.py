@@ -98,6 +98,34 @@ def test_4_what_came_late_joins_and_wakes_nothing(standing: Standing) -> None:
     assert judge(received(HOUR + 1), over).verdict is Verdict.OPENED
 
 
+NOTHING_TAKEN = [
+    {"archetype": Archetype.UNCLASSIFIED, "outcome": TriageOutcome.UNCLASSIFIED},
+    {"near_miss": True, "outcome": TriageOutcome.NEAR_MISS},
+]
+
+
+@pytest.mark.parametrize("found", NOTHING_TAKEN)
+def test_4_more_of_what_ended_with_evidence_only_joins_while_the_window_lasts(found: dict[str, object]) -> None:
+    same = a_classified().model_copy(update=found)
+
+    def became(seconds: int, own: KnownIncident, severity: Severity = Severity.SEV2) -> Verdict:
+        judged = same.severity.model_copy(update={"severity": severity})
+        signal = received(seconds)
+        return correlate(
+            signal, same.model_copy(update={"severity": judged}), own=own, stronger=None, quiets=(), rules=RULES,
+            now=signal.received_at,
+        ).verdict  # fmt: skip
+
+    over = known(standing=Standing.CLOSED, ended_at=later(NOW, 1))
+    assert became(30 * MINUTE, over) is Verdict.LATE
+    assert became(30 * MINUTE + 1, over) is Verdict.OPENED
+    assert became(30 * MINUTE, over, Severity.SEV1) is Verdict.OPENED
+    assert became(30 * MINUTE, over, Severity.SEV3) is Verdict.LATE
+    assert became(DAY, over.model_copy(update={"last_signal_at": later(NOW, DAY)})) is Verdict.LATE
+    assert became(DAY + 1, over.model_copy(update={"last_signal_at": later(NOW, DAY)})) is Verdict.OPENED
+    assert became(5, over.model_copy(update={"standing": Standing.PASSED})) is Verdict.OPENED
+
+
 def test_5_after_closure_a_new_incident_is_linked_as_recurrence() -> None:
     over = known(standing=Standing.CLOSED, ended_at=later(NOW, HOUR))
     soon = judge(received(HOUR + 10 * MINUTE), over)

@@ -110,6 +110,18 @@ def test_what_was_received_before_the_closure_joins_and_what_comes_after_opens(i
     assert (new.verdict, draft_of(intake, str(new.incident)).recurrence_of) == (Verdict.OPENED, first)
 
 
+def test_an_alert_that_nobody_can_name_and_that_keeps_coming_is_one_incident(intake: Intake) -> None:
+    """Its response keeps the evidence and closes within a second; the next thousand alerts are no further incidents."""
+    unnamed = a_classified(Severity.SEV2, outcome=TriageOutcome.UNCLASSIFIED, archetype=Archetype.UNCLASSIFIED)
+    first = str(intake.take(a_signal("1"), classified=unnamed)[0].incident)
+    intake.store.end(first, Standing.CLOSED, later(NOW, 1))
+    for minute in range(1, 200, 20):
+        said = intake.take(a_signal(f"again-{minute}", minute * MINUTE), classified=unnamed)[0]
+        assert (said.verdict, said.incident) == (Verdict.LATE, first)
+    assert intake.incidents() == [first]
+    assert intake.store.counts(first)[0] == 11
+
+
 def test_a_worse_signal_raises_and_a_milder_one_never_lowers(intake: Intake) -> None:
     other = {"outcome": TriageOutcome.PERFORMANCE, "archetype": Archetype.UNCLASSIFIED}
     mild, grave = a_classified(Severity.SEV2, **other), a_classified(Severity.SEV1, **other)

@@ -113,7 +113,7 @@ def test_what_nobody_can_name_calls_a_person_and_is_contained_under_its_name(gro
     key = practice.key_file(ground.home, "ana")
     signature = sign_bytes(said.canonical(), key, namespace=RECLASSIFICATION_NAMESPACE)
     named = reclassify(place, said, signature, door=door_actor("test")).id
-    assert ground.ending(named) == "recovered"
+    assert ground.ending(named) == "contained"
     assert ground.has(named, EntryType.EFFECT_APPLIED, action="tool-0")
     assert "ana" not in {entry.actor.name for entry in ground.entries(named, EntryType.DECISION_RECORDED)}
     assert situation(ground.entries(unnamed)).calls == ()

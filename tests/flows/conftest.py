@@ -12,7 +12,20 @@ from runbooks.domain.evidence import EvidenceClass
 from tests.flows.ground import Ground, fresh_sides, standing
 from tests.flows.papers import paper
 
-PAPER = ("quick", "twins", "waiting", "running", "denied", "coded", "passing", "stopped", "opened", "swept", "unnamed")
+PAPER = (
+    "quick",
+    "twins",
+    "waiting",
+    "running",
+    "denied",
+    "coded",
+    "passing",
+    "stopped",
+    "opened",
+    "swept",
+    "unnamed",
+    "early",
+)
 
 
 @pytest.fixture(scope="session")

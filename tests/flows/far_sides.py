@@ -258,5 +258,7 @@ def whole(home: Path, sides: dict[str, FarSide], papers: dict[str, System]) -> C
     rule = base.policy.preauthorised[0].model_copy(update={"systems": tuple(sides), "sources": ("monitor",)})
     quick = tuple(name for name in papers if name.startswith("quick"))
     rights = (Right(systems=quick, roles=("security",), expires_minutes=1),) if quick else ()
-    policy = base.policy.model_copy(update={"rights": (*rights, *base.policy.rights), "preauthorised": (rule,)})
+    alone = base.policy.break_glass[0].model_copy(update={"systems": tuple(sides)})
+    rules = {"rights": (*rights, *base.policy.rights), "preauthorised": (rule,), "break_glass": (alone,)}
+    policy = base.policy.model_copy(update=rules)
     return base.model_copy(update={"systems": {**systems, **papers}, "policy": policy})

@@ -49,8 +49,12 @@ async def pass_gate(
 
 
 async def _suspend(incident: str, view: GateView) -> None:
-    """The process ends here; the run begins again from the top when something wakes it (5: `take_in_answers`)."""
+    """The process ends here, and the run begins again from the top when something wakes it (5: `take_in_answers`).
+
+    Unless somebody decided while the page was made: then the loop looks again.
+    """
     key = next_form(incident)
-    record_suspension(incident, key, view)
+    if not record_suspension(incident, key, view):
+        return
     form = answer_form(view.choices, view.people).with_initial_data(description=view.form)
     await asuspend_flow_run(wait_for_input=form, key=key)

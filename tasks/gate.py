@@ -102,9 +102,10 @@ def next_form(incident_id: str) -> str:
 
 
 @step("leave the requests on the page")
-def record_suspension(incident_id: str, key: str, view: GateView) -> None:
+def record_suspension(incident_id: str, key: str, view: GateView) -> bool:
     """Leave the page on the run, mirror the engine's history, and write that the run is about to wait on this form.
 
+    False, and nothing is written, when somebody decided meanwhile: then the run looks again instead of going to sleep.
     `seen` says how far the record had been read: whatever is newer wakes the run again, so that an answer in the very
     instant before it sleeps is not lost.
     """
@@ -114,10 +115,13 @@ def record_suspension(incident_id: str, key: str, view: GateView) -> None:
     tell(f"{count} needed: {'; '.join(view.choices)}. May answer: {', '.join(chosen(who) for who in view.people)}.")
     tell("To answer: menu ⋮ at the top right, Resume (older interface: the button Resume). Nothing happens without it.")
     mirror_history(incident_id)
+    if decided_since(incident_id, view.seen):
+        return False
     writer.write(
         EntryType.RUN_SUSPENDED, f"suspended/{run_id()}/{key}", incident=incident_id,
         body={"form": key, "requests": list(view.open), "seen": view.seen},
     )  # fmt: skip
+    return True
 
 
 @step("take in the answers")

@@ -45,7 +45,10 @@ def approval() -> dict[str, Json]:
         for _ in range(APPROVALS):
             incident = ground.declare()
             request = ground.request(incident)
-            for person in ("ana", "cleo"):
+            since = 0
+            for person in ("ana", "cleo"):  # the second decides; the run waits again when they answer
+                ground.gate(incident, since)
+                since = ground.installation.store.size()
                 command("approve", request.id, "--as", person, "--key", str(ground.key(person)), "--reason", "bench")
             done = until(lambda i=incident: ground.entries(i, EntryType.EFFECT_APPLIED), "it is applied", 30)[0]  # type: ignore[misc]
             decided = ground.entries(incident, EntryType.DECISION_RECORDED)[-1]

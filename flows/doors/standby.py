@@ -187,7 +187,16 @@ def _asynchronous_client(loop: asyncio.Runner) -> Iterator[None]:
     try:
         yield
     finally:
-        loop.run(client.__aexit__(None, None, None))
+        loop.run(_left(client))
+
+
+async def _left(client: contextlib.AbstractAsyncContextManager[object]) -> None:
+    """First whatever a cancelled flow left running, then the client that it may need for its last words."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await client.__aexit__(None, None, None)
 
 
 def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:

@@ -3,11 +3,11 @@
 Whom: the channels of the policy's `opening_channels`. Only quell's own words go out (law 8).
 """
 
-from runbooks.domain.instants import milliseconds_between
+from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType
 from tasks.incident import opening_key
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock
+from tasks.ledger import KEEPER, Pen
 from tasks.telling import tell_people
 
 WAITED_SECONDS = 60
@@ -15,39 +15,57 @@ WAITED_SECONDS = 60
 
 
 def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
-    """Tell whoever policy names of this open incident, and of a response that does not begin."""
+    """Tell whoever policy names that this incident is there, and how severe; of a storm once for all of it."""
     incident = installation.incident(incident_id)
-    channels = installation.active().policy.opening_channels.get(incident.severity.severity, ())
-    if channels and incident.storm in (None, incident.id):
-        what = "a storm of incidents" if incident.storm else incident.archetype.shown
-        tell_people(
-            installation, writer, f"opened/{incident_id}/{incident.severity.severity}", incident=incident_id,
-            channels=channels,
-            title=f"quell: {incident.severity.severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}",
-            text=f"{incident_id} is open, {incident.lead} leads. Look: quell show {incident_id}",
-        )  # fmt: skip
-    _call_for_its_response(installation, writer, incident_id, channels)
-
-
-def _call_for_its_response(
-    installation: Installation, writer: Pen, incident_id: str, channels: tuple[str, ...]
-) -> None:
-    opened = writer.find(opening_key(incident_id))
-    if opened is None or milliseconds_between(opened.at, clock()) < 1000 * WAITED_SECONDS:
+    if incident.storm not in (None, incident.id):
         return
-    if writer.last(incident_id, EntryType.RUN_STARTED) is not None:
-        return
-    key = f"not-begun/{incident_id}"
-    writer.write(
-        EntryType.PERSON_NEEDED, key, incident=incident_id,
-        body={
-            "because": f"its response has not begun for {WAITED_SECONDS} s: Prefect did not start it",
-            "needed": "see that Prefect and the worker run (`quell up`); it then starts by itself",
-        },
+    severity = incident.severity.severity
+    what = "a storm of incidents" if incident.storm else incident.archetype.shown
+    tell_people(
+        installation, writer, f"opened/{incident_id}/{severity}", incident=incident_id,
+        channels=_channels(installation, incident_id),
+        title=f"quell: {severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}",
+        text=f"{incident_id} is open, {incident.lead} leads. Look: quell show {incident_id}",
     )  # fmt: skip
-    if channels:
+
+
+def _channels(installation: Installation, incident_id: str) -> tuple[str, ...]:
+    severity = installation.incident(incident_id).severity.severity
+    return installation.active().policy.opening_channels.get(severity, ())
+
+
+class Announcer:
+    """Remembers what is settled, so that a thousand open incidents cost a round nothing."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._pen = installation.pen(KEEPER)
+        self._begun: set[str] = set()
+
+    def announce(self, incident_id: str, now: Instant) -> None:
+        """Tell whoever policy names of this open incident, and of a response that does not begin."""
+        if self._installation.active().policy.opening_channels:
+            announce(self._installation, self._pen, incident_id)
+        if incident_id not in self._begun:
+            self._call_for_its_response(incident_id, now)
+
+    def _call_for_its_response(self, incident_id: str, now: Instant) -> None:
+        if self._pen.last(incident_id, EntryType.RUN_STARTED) is not None:
+            self._begun.add(incident_id)
+            return
+        opened = self._pen.find(opening_key(incident_id))
+        if opened is None or milliseconds_between(opened.at, now) < 1000 * WAITED_SECONDS:
+            return
+        key = f"not-begun/{incident_id}"
+        self._pen.write(
+            EntryType.PERSON_NEEDED, key, incident=incident_id,
+            body={
+                "because": f"its response has not begun for {WAITED_SECONDS} s: Prefect did not start it",
+                "needed": "see that Prefect and the worker run (`quell up`); it then starts by itself",
+            },
+        )  # fmt: skip
         tell_people(
-            installation, writer, key, incident=incident_id, channels=channels,
+            self._installation, self._pen, key, incident=incident_id, channels=_channels(self._installation, incident_id),
             title=f"quell: {incident_id} is open and its response has not begun",
             text="Prefect did not start it. See that Prefect and the worker run: quell up. Nothing is lost.",
         )  # fmt: skip

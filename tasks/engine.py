@@ -57,8 +57,16 @@ _BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CRASHED]
 @contextmanager
 def engine() -> Iterator[SyncPrefectClient]:
     """A client of the configured Prefect API; every failure to reach it becomes an UnreachableError."""
+    _demand_address()
     with _told(), get_client(sync_client=True) as client:
         yield client
+
+
+def _demand_address() -> None:
+    if not PREFECT_API_URL.value():
+        raise UnreachableError(
+            "Prefect was never started here.", now="waiting incidents keep waiting.", next_step="start `quell up`."
+        )
 
 
 @contextmanager
@@ -123,10 +131,7 @@ class Starter:
     def _start(self, flow: str, incident_id: str, *, drill: bool) -> str:
         if self._client is None:
             self._look()
-            if not PREFECT_API_URL.value():
-                raise UnreachableError(
-                    "Prefect was never started here.", now="waiting incidents keep waiting.", next_step="`quell up`."
-                )
+            _demand_address()
             self._client = get_client(sync_client=True, httpx_settings={"timeout": START_PATIENCE_SECONDS}).__enter__()
         if flow not in self._deployments:
             self._deployments[flow] = self._client.read_deployment_by_name(deployment_name(flow)).id

@@ -35,7 +35,7 @@ from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
-from tasks.announcing import announce
+from tasks.announcing import Announcer
 from tasks.approval import judge_all, settle
 from tasks.break_glass import end_overdue
 from tasks.engine import (
@@ -88,13 +88,14 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
     anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
-    rounds = 0
+    announcer, rounds = Announcer(installation), 0
     while not stop.wait(installation.settings.limits.keeper_interval_seconds):
         once("break-glass", lambda: after_glass(installation))
         found = open_incidents(installation)
         groups = -(-len(found) // LOOKS_PER_ROUND) or 1
         for position, incident in enumerate(found):
             once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
+            once(incident, partial(announcer.announce, incident, clock()))
         if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
             once("starts", lambda: take_up(installation))
             once("the way", lambda: keep_the_way_clear(installation))
@@ -126,7 +127,6 @@ def open_incidents(installation: Installation) -> list[str]:
 def keep(installation: Installation, incident: str, *, look: bool = True) -> None:
     """All duties for one open incident; without `look` the engine is asked only where the record calls for it."""
     attend(installation, incident)
-    announce(installation, installation.pen(KEEPER), incident)
     if is_live(installation, incident):
         if look:
             note_working(installation, incident)

@@ -12,8 +12,9 @@ Rules of `correlate`, in order:
    of its opening. Joining may raise the severity and never lowers it.
 4. A signal that was received before the incident's last signal, or before it was closed, came late: it joins and wakes
    nothing.
-   So does, as long as the window lasts, one that is no worse and whose response takes nothing away (triage, a near
-   miss): such a response ends at once, and every further alert of the same kind would be one more incident and page.
+   So does, as long as the window lasts, one that is no worse when the response took nothing away (triage, a near
+   miss, a system that nobody knows): such a response ends at once, and every further alert of the same kind would be
+   one more incident and page.
 5. Otherwise a new incident opens. If one with the same key ended within `recurrence_days`, it is linked as its
    recurrence. An incident that was closed stays closed: its effects were judged and given back, and what comes now
    needs a plan and consent of its own.
@@ -60,6 +61,8 @@ class Standing(StrEnum):
     PASSED = "passed"
     """Its window is over; people may still be at work on it."""
     CLOSED = "closed"
+    UNTOUCHED = "untouched"
+    """Closed, and nothing was ever taken away: evidence only, or a near miss."""
 
 
 class KnownIncident(Value):
@@ -213,8 +216,7 @@ def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, 
     """Whether it is more of an incident that was closed with evidence only, within its window, and no worse."""
     takes_nothing_away = classified.near_miss or classified.archetype is Archetype.UNCLASSIFIED
     return (
-        takes_nothing_away
-        and known.standing is Standing.CLOSED
+        (known.standing is Standing.UNTOUCHED or (takes_nothing_away and known.standing is Standing.CLOSED))
         and classified.severity.severity.rank >= known.severity.rank
         and joins(signal.received_at, known.model_copy(update={"standing": Standing.OPEN}), rules)
     )
@@ -230,7 +232,7 @@ def _opened(
     if signal.received_at > later(ended, 86_400 * rules.recurrence_days):
         return Correlated(verdict=Verdict.OPENED, passed=passed, because="the last one like it is long over")
     minutes = max(0, milliseconds_between(ended, signal.received_at) // 60_000)
-    how = "was closed" if before.standing is Standing.CLOSED else "had its last signal"
+    how = "was closed" if before.standing in (Standing.CLOSED, Standing.UNTOUCHED) else "had its last signal"
     return Correlated(
         verdict=Verdict.OPENED, recurrence_of=before.id, passed=passed,
         because=f"it came back: {before.id} {how} {minutes} minutes earlier",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from runbooks.domain.case import Ending
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.correlation import (
     SEVERAL_SYSTEMS,
@@ -100,7 +101,8 @@ class Correlator:
                 if entry.type is EntryType.SIGNALS_QUIETED:
                     self.store.keep_quiet(Quiet.model_validate(entry.body["quiet"]))
                 elif entry.incident and self.store.find(entry.incident) is not None:
-                    self.store.end(entry.incident, Standing.CLOSED, entry.at)
+                    untouched = entry.body.get("ending") in (Ending.EVIDENCE_ONLY, Ending.NEAR_MISS)
+                    self.store.end(entry.incident, Standing.UNTOUCHED if untouched else Standing.CLOSED, entry.at)
                     for kept in self.store.joined_after(entry.incident, entry.at):
                         self.store.settle(kept.signal, self._judge(kept.signal, kept.classified, now))
             self.store.set_mark(LEARNT, str(size))

@@ -8,6 +8,8 @@ from tasks.installation import Installation
 from tasks.stores import open_signals
 from tasks.stores.base import Spool
 
+OVER = (Standing.CLOSED, Standing.UNTOUCHED)
+
 
 class Fate(StrEnum):
     """How far a delivery has come."""
@@ -32,4 +34,4 @@ def fate_of(installation: Installation, spool: Spool, delivery: str, source: str
         return Fate.UNREAD
     if not said.incidents:
         return Fate.NOTED
-    return Fate.OVER if all(standing is Standing.CLOSED for standing in said.incidents) else Fate.RESPONDING
+    return Fate.OVER if all(standing in OVER for standing in said.incidents) else Fate.RESPONDING

@@ -154,7 +154,7 @@ class SignalStore(Outbox):
     def end(self, incident: str, standing: Standing, at: Instant) -> None:
         """No further signal joins. What was closed stays closed."""
         self._do(
-            "UPDATE incident SET standing = ?, ended_at = coalesce(ended_at, ?) WHERE id = ? AND standing <> 'closed'",
+            "UPDATE incident SET standing = ?, ended_at = coalesce(ended_at, ?) WHERE id = ? AND standing NOT IN ('closed', 'untouched')",
             standing, at, incident,
         )  # fmt: skip
 

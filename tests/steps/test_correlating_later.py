@@ -5,7 +5,7 @@ from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Severity
-from tasks.ledger import door_actor
+from tasks.ledger import clock, door_actor
 from tests.steps.intake_ground import NOW, Intake, a_classified, a_signal, draft_of, resolved
 
 HOUR = 3600
@@ -88,3 +88,17 @@ def test_a_signal_in_the_very_instant_of_the_closure_is_judged_again(intake: Int
     assert intake.store.signals_of(second[0], 9)[0].signal.event_key == racing.event_key
     intake.correlator.learn(racing.received_at)
     assert len(intake.incidents()) == 2
+
+
+def test_alerts_that_go_on_after_an_end_without_any_act_are_counted_and_open_nothing(intake: Intake) -> None:
+    """The inventory does not know the system: the response seals and ends in seconds, and the alerts do not stop."""
+    first = str(intake.take(a_signal("first", system="elsewhere", received_at=clock()))[0].incident)
+    writer = intake.place.pen(door_actor("test"))
+    body = {"ending": "evidence_only"}
+    ended = writer.write(EntryType.INCIDENT_CLOSED, f"closed/{first}", incident=first, body=body).at
+    intake.correlator.learn(ended)
+    after = [a_signal(str(n), system="elsewhere", received_at=later(ended, n * 60)) for n in range(1, 40)]
+    assert {one.incident for one in intake.take(*after)} == {first}
+    assert intake.store.counts(first)[0] == 40
+    again = a_signal("again", system="elsewhere", received_at=later(ended, 39 * 60 + 31 * 60))
+    assert intake.take(again)[0].verdict is Verdict.OPENED, "after half an hour of silence it is news"

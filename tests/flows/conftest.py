@@ -12,20 +12,11 @@ from runbooks.domain.evidence import EvidenceClass
 from tests.flows.ground import Ground, fresh_sides, standing
 from tests.flows.papers import paper
 
+STORM = tuple(f"storm-{number}" for number in range(6))
 PAPER = (
-    "quick",
-    "twins",
-    "waiting",
-    "running",
-    "denied",
-    "coded",
-    "passing",
-    "stopped",
-    "opened",
-    "swept",
-    "unnamed",
-    "early",
-)
+    "quick", "twins", "waiting", "running", "denied", "coded", "passing", "stopped", "opened", "swept", "unnamed",
+    "early", "hostile", "stock", *STORM,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

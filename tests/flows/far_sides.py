@@ -255,7 +255,9 @@ def whole(home: Path, sides: dict[str, FarSide], papers: dict[str, System]) -> C
         practice.write_configuration(home, side.world)
         system = side.system(load_configuration(load_settings(home)).systems["support-agent"])
         systems[name] = badly_fixed(system, BAD_FIX[name]) if name in BAD_FIX else system
-    rule = base.policy.preauthorised[0].model_copy(update={"systems": tuple(sides), "sources": ("monitor",)})
+    rule = base.policy.preauthorised[0].model_copy(
+        update={"systems": tuple(sides), "sources": ("monitor", practice.MONITOR)}
+    )
     quick = tuple(name for name in papers if name.startswith("quick"))
     rights = (Right(systems=quick, roles=("security",), expires_minutes=1),) if quick else ()
     alone = base.policy.break_glass[0].model_copy(update={"systems": tuple(sides)})

@@ -36,7 +36,8 @@ UP_SECONDS = 240
 RESPONSE_SECONDS = 240
 CACHE_SECONDS = 1.0
 COMMANDS = {
-    name: [sys.executable, "-m", "flows.doors.cli", verb] for name, verb in (("worker", "work"), ("keeper", "keep"))
+    name: [sys.executable, "-m", "flows.doors.cli", verb]
+    for name, verb in (("worker", "work"), ("keeper", "keep"), ("door", "door"), ("dispatcher", "dispatch"))
 }
 SEEN = {
     Archetype.PROMPT_INJECTION: "A ticket made the agent refund 5,000 to a stranger.",

@@ -1,0 +1,116 @@
+"""From a signed webhook to the response: at once where policy says so, once whatever Prefect does, inert whatever it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from flows.doors import practice
+from flows.doors.door.address import door_url
+from flows.doors.drill import opened_by
+from flows.doors.engine_server import EngineUnreachable
+from flows.doors.processes import alive
+from flows.doors.sender import send
+from flows.doors.up import attach
+from runbooks.domain.evidence import EvidenceClass, Manifest
+from runbooks.domain.incident import Archetype
+from runbooks.domain.ledger import EntryType as E
+from tasks.evidence import sealed_items
+from tasks.intake.outbox import waiting_responses
+from tests.bench_worker import stock_worker
+from tests.flows.ground import Ground, attacked
+from tests.flows.people import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
+STORM = tuple(f"storm-{number}" for number in range(6))
+MARKERS = {
+    "__prefect_kind": "jinja", "template": "{{ 1/0 }}", "value": "{{ flow_run.id }}", "$ref": "prefect.blocks.secret",
+}  # fmt: skip
+HOSTILE = "{{ 1/0 }} {% for x in y %} ${env:HOME} \u202e <script>boom()</script> __prefect_kind"
+
+
+def post(ground: Ground, system: str, label: str, **more: object) -> str:
+    """One signal, signed and sent as any in-house detector would; returns the receipt."""
+    data = {"system": system, "labels": [label], "text": HOSTILE, **more}
+    url = f"{door_url(ground.home)}/signals/{practice.MONITOR}"
+    answer = send(url, practice.monitor_secret(ground.home), "tool_use.untrusted", data)
+    return str(json.loads(answer)["receipt"])
+
+
+def test_a_signed_webhook_starts_what_policy_allows_and_nobody_is_asked(worlds: Ground) -> None:
+    ground, side = worlds, worlds.sides["one"]
+    attacked(side, Archetype.AGENTIC_MISALIGNMENT)
+    incident = opened_by(ground.installation, post(ground, "one", "mass-tool-use"))
+    for act in ("refund-tool", "agent-client"):
+        ground.wait(incident, E.PROBES_JUDGED, action=act, status="effective")
+    assert ground.entries(incident, E.DECISION_RECORDED) == []
+    assert not side.flag_is_on()
+    assert len(ground.runs(incident)) == 1
+    assert ground.ending(incident) == "recovered"
+    ground.sound(incident)
+
+
+def test_markers_and_templates_in_every_field_are_inert_and_kept_as_they_came(ground: Ground) -> None:
+    receipt = post(
+        ground, "hostile", "tool-call-from-untrusted-text", title=MARKERS, entity=HOSTILE, alert=HOSTILE,
+        severity=HOSTILE, environment=HOSTILE, archetype=HOSTILE, data=MARKERS, **MARKERS,
+    )  # fmt: skip
+    incident = opened_by(ground.installation, receipt)
+    ground.suspended(incident)
+    (run,) = ground.runs(incident)
+    known = {"incident": incident, "system": "see the incident", "what_happened": "see the incident"}
+    assert {key: run["parameters"]["start"][key] for key in known} == known
+    assert set(run["parameters"]) == {"start"}
+    seen = [run, ground.calls.call("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}}),
+            ground.calls.call("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}),
+            [entry.as_json() for entry in ground.entries(incident)]]  # fmt: skip
+    for word in ("1/0", "boom", "__prefect_kind", "prefect.blocks.secret"):
+        assert word not in json.dumps(seen), f"a sender's words reached the engine or the ledger: {word}"
+    sealed = ground.entries(incident, E.EVIDENCE_SEALED)[0].subject["manifest"]
+    manifest = Manifest.from_bytes(ground.installation.vault.get(sealed))
+    kept = [item for item in sealed_items(ground.installation, manifest, EvidenceClass.J) if b'"data"' in item]
+    assert [json.loads(item)["data"]["text"] for item in kept] == [HOSTILE]
+    assert [json.loads(item)["data"]["__prefect_kind"] for item in kept] == ["jinja"]
+
+
+def test_prefect_killed_and_back_during_a_storm_is_one_run_per_incident(ground: Ground) -> None:
+    status = attach(ground.home)
+    assert status is not None
+    server = status.children["server"]
+    pid, mark = int(server["pid"]), str(server["started"])
+    receipts = [post(ground, STORM[0], "tool-call-from-untrusted-text")]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid, mark), 20, what="Prefect is dead")
+    for system in STORM[1:]:
+        receipts += [post(ground, system, "tool-call-from-untrusted-text", alert=f"{system}-{n}") for n in range(3)]
+    opened = [opened_by(ground.installation, receipt) for receipt in (receipts[0], *receipts[1::3])]
+    assert len(set(opened)) == len(STORM), "every incident stands while Prefect is away"
+    for incident in opened:
+        ground.wait(incident, E.APPROVAL_REQUESTED)
+    assert [one for one in waiting_responses(ground.installation) if one.incident in opened] == []
+    until(lambda: _answers(ground), 60, what="Prefect answers")
+    for incident in opened:
+        assert len(ground.runs(incident)) == 1, ground.told(incident)()
+        assert ground.entries(incident, E.RUN_SUPERSEDED) == []
+        assert len(ground.entries(incident, E.INCIDENT_OPENED)) == 1
+
+
+def _answers(ground: Ground) -> bool:
+    try:
+        ground.calls.call("GET", "/health")
+    except EngineUnreachable:
+        return False
+    return True
+
+
+def test_prefects_own_process_worker_runs_the_same_deployments(ground: Ground) -> None:
+    with stock_worker(ground.home, "prompt_injection"):
+        incident = opened_by(ground.installation, post(ground, "stock", "tool-call-from-untrusted-text"))
+        ground.wait(incident, E.APPROVAL_REQUESTED)
+        assert ground.ending(incident) == "contained"
+        first = ground.runs(incident)[0]  # a stock worker is slow to wake a run: the keeper may start a second one
+        assert first["work_pool_name"] == "stock"
+    ground.sound(incident)

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.evidence import EvidenceClass
-from runbooks.domain.history import Pages
+from runbooks.domain.history import Page, Pages, endings_of_the_living
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Json
 from tasks.engine import engine, runs_of
@@ -24,10 +24,14 @@ _PAGE = 200
 
 
 def mirror_history(incident_id: str) -> None:
-    """Seal what Prefect says now about every run of this incident, and record the count. Prefect down: say so."""
+    """Seal what Prefect says now about every run of this incident, and record the count. Prefect down: say so.
+
+    What was forced on the run that works here is written down too: the keeper may have looked too late to see it.
+    """
     installation, writer = here(), pen()
     try:
-        pages = [_page(run) for run in runs_of(incident_id)]
+        found = runs_of(incident_id)
+        pages = [_page(run) for run in found]
     except UnreachableError as error:
         writer.write(
             EntryType.HISTORY_MIRRORED, f"mirrored/{incident_id}/{run_id()}/{clock()}", incident=incident_id,
@@ -43,6 +47,18 @@ def mirror_history(incident_id: str) -> None:
         subject={"collection": installation.keep(sealed.collection)},
         body={"runs": len(pages), "because": "mirrored"},
     )  # fmt: skip
+    mine = run_id()
+    states: list[Page] = next(
+        (json.loads(page)["states"] for run, page in zip(found, pages, strict=True) if str(run.id) == mine), []
+    )
+    for state in endings_of_the_living(states):
+        writer.write(
+            EntryType.RUN_INTERFERED, f"interfered/{mine}/{state['id']}", incident=incident_id,
+            body={
+                "flow_run": mine, "engine_said": str(state["name"]),
+                "because": f"the working run was forced to {state['name']}; its process goes on",
+            },
+        )  # fmt: skip
 
 
 @step("mirror the history")

@@ -61,6 +61,14 @@ def compare(
             yield from _steps(known, run, page, steps)
 
 
+def endings_of_the_living(states: list[Page]) -> list[Page]:
+    """States of a run at work that say it had ended: it never did, so somebody forced them."""
+    return [
+        state for state in states
+        if state["type"] in ("COMPLETED", "CANCELLED", "FAILED") and not str(state["message"] or "").startswith(_OURS)
+    ]  # fmt: skip
+
+
 def _vanished(older: Pages, newer: Pages, where: str) -> Iterator[Finding]:
     for run, page in sorted(older.items()):
         if run not in newer:

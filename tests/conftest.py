@@ -17,6 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quell", deadline=None)  # a busy machine is no finding: speed goes into the bench
+settings.load_profile("quell")
 
 FOREIGN = ("PREFECT_", "QUELL_", "AWS_", "OTEL_")
 KEPT = {"QUELL_SCREENSHOTS"}  # where the browser's tests leave their pictures

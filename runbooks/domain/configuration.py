@@ -102,7 +102,8 @@ class UnknownSystem(StrEnum):
 class Policy(Value):
     """Decision rights, pre-authorisations, and the rules that hold for the whole installation."""
 
-    rights: tuple[Right, ...]
+    rights: tuple[Right, ...] = ()
+    """The first that matches holds. None: nobody may decide anything, so evidence is sealed and people are told."""
     preauthorised: tuple[Preauthorisation, ...] = ()
     unknown_system: UnknownSystem = UnknownSystem.REFUSE
     owners: tuple[Name, ...] = ()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runbooks.domain.ledger import EntryType
+from tasks.settings import load_configuration, load_settings
 from tests.steps.desk import Desk
 
 Change = Callable[[Desk], None]
@@ -266,3 +267,11 @@ def test_keys_are_what_ssh_keygen_reads(desk: Desk, tmp_path: Path) -> None:
     assert desk("keys", "show").out == told["allowed_signers"]
     assert told["allowed_signers"].count("quell-waiver") == 4
     assert tmp_path.is_dir()
+
+
+def test_what_is_shipped_can_be_started_and_lets_nobody_decide(tmp_path: Path) -> None:
+    shipped = load_configuration(load_settings(tmp_path, {}))
+    assert shipped.policy.rights == ()
+    assert not shipped.people
+    assert not shipped.systems
+    assert not shipped.sources

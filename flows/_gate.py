@@ -53,7 +53,7 @@ async def _suspend(incident: str, view: GateView) -> None:
 
     Unless somebody decided while the page was made: then the loop looks again.
     """
-    key = next_form(incident)
+    key = next_form()
     if not record_suspension(incident, key, view):
         return
     form = answer_form(view.choices, view.people).with_initial_data(description=view.form)

@@ -95,9 +95,12 @@ def _last_answer(installation: Installation, incident_id: str) -> str:
     return str(woken[-1].body["because"]) if woken and woken[-1].body.get("answered") else ""
 
 
-def next_form(incident_id: str) -> str:
-    """The key of this run's next form: never one that was used before."""
-    used = here().store.entries(incident_id, types=(EntryType.RUN_SUSPENDED,), flow_run_id=run_id())
+def next_form() -> str:
+    """The key of this run's next form: never one that was used before, also not for another incident.
+
+    (Somebody who changes a run's parameters sends it to another incident; Prefect answers a form of an old key at once.)
+    """
+    used = here().store.entries(types=(EntryType.RUN_SUSPENDED,), flow_run_id=run_id())
     return f"gate-{len(used)}"
 
 

@@ -268,6 +268,8 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
         if not is_dispatched(installation, incident):  # whoever opened it died: its own first start, the same key
             start_response_run(first_flow(installation, incident), incident, 0, drill=opened.drill)
         return
+    if installation.store.entries(incident, types=(EntryType.INCIDENT_CLOSED,)):
+        return  # while the engine was asked
     generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
     states = [f"{run.id}: {state_name(run.state)}" for run in runs]
     writer = installation.pen(KEEPER)

@@ -2,7 +2,8 @@
 
 1. The caller's own settings (Prefect, quell, cloud, proxies) do not reach a test; homes are fresh temporary folders, one per process.
 2. A Prefect call that finds no server fails at once instead of starting one; tests marked `engine` start their own.
-3. A connection or look-up beyond loopback is refused, and the test that tried fails even if the code swallowed the refusal.
+3. What a test, or a command that it runs in this process, puts into the environment ends with its file.
+4. A connection or look-up beyond loopback is refused, and the test that tried fails even if the code swallowed the refusal.
    (Not seen: what a child process does, and what a C library does by itself, as gRPC and uvloop do.)
 """
 
@@ -14,6 +15,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,19 @@ def _guard(event: str, args: tuple[object, ...]) -> None:
 
 _HOSTNAME = socket.gethostname()
 sys.addaudithook(_guard)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Commands of quell tell this process which Prefect server is theirs; the next file's `up` must not take it for its own."""
+    before = dict(os.environ)
+    yield
+    if os.environ == before:
+        return
+    os.environ.clear()
+    os.environ.update(before)
+    if "prefect" in sys.modules:
+        import_module("prefect.context").refresh_global_settings_context()
 
 
 @pytest.fixture(autouse=True)

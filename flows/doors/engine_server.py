@@ -148,7 +148,10 @@ def wait_healthy(
             last = server.log.read_text(errors="replace").strip().splitlines()[-1:]
             raise EngineUnreachable(f"The Prefect server ended while starting ({''.join(last)}); see {server.log}.")
         time.sleep(0.1)
-    raise EngineUnreachable(f"Expected {url}/health to answer within {timeout_seconds:.0f} s, found: {found}.")
+    whose = (
+        "" if own_server() else " PREFECT_API_URL names it, so quell starts none of its own: start it, or unset that."
+    )
+    raise EngineUnreachable(f"Expected {url}/health to answer within {timeout_seconds:.0f} s, found: {found}.{whose}")
 
 
 class EngineCalls:

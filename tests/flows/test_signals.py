@@ -41,16 +41,15 @@ def post(ground: Ground, system: str, label: str, **more: object) -> str:
 
 
 def test_a_signed_webhook_starts_what_policy_allows_and_nobody_is_asked(worlds: Ground) -> None:
-    ground, side = worlds, worlds.sides["one"]
+    ground, side = worlds, worlds.sides["two"]  # whose earlier attacks were all of this kind: each is tried again
     attacked(side, Archetype.AGENTIC_MISALIGNMENT)
-    incident = opened_by(ground.installation, post(ground, "one", "mass-tool-use"))
+    incident = opened_by(ground.installation, post(ground, "two", "mass-tool-use"))
     for act in ("refund-tool", "agent-client"):
         ground.wait(incident, E.PROBES_JUDGED, action=act, status="effective")
     assert ground.entries(incident, E.DECISION_RECORDED) == []
     assert not side.flag_is_on()
     assert len(ground.runs(incident)) == 1
-    # Whether the trials come before or after the operator has replaced the revoked token decides the ending.
-    assert ground.ending(incident) in ("recovered", "contained")
+    assert ground.ending(incident) == "recovered"
     ground.sound(incident)
 
 

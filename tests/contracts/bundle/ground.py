@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from runbooks.domain import bundle
 from runbooks.domain.audit import Audit
 from runbooks.domain.checkpoint import VerifierKey
-from runbooks.domain.ledger import Draft, EntryType
+from runbooks.domain.ledger import Draft, EntryType, LedgerEntry
 from runbooks.domain.signed import POLICY_NAMESPACE
+from runbooks.domain.value import Json
 from tasks.bag import Bag
 from tasks.bundle import export
 from tasks.containment import judge
@@ -91,20 +92,34 @@ def activate_signed(place: Installation, key: Path, old: str, new: str) -> None:
 
 
 def rewritten(installation: Installation, home: Path) -> Installation:
-    """The operator's forgery: the same log with one reason changed, all hashes new, the log's own key."""
+    """The operator's forgery: the same log with one reason changed, without its anchors, the log's own key."""
+
+    def body_of(entry: LedgerEntry) -> dict[str, Json] | None:
+        if entry.type is EntryType.CHECKPOINT_ANCHORED:
+            return None
+        fine = {"because": "everything was fine from the start"}
+        return entry.body | (fine if entry.type is EntryType.CONTAINMENT_JUDGED else {})
+
+    return forged(installation, home, body_of)
+
+
+def with_body(installation: Installation, home: Path, index: int, body: dict[str, Json]) -> Installation:
+    """The same log with another body in one entry."""
+    return forged(installation, home, lambda entry: body if entry.index == index else entry.body)
+
+
+def forged(
+    installation: Installation, home: Path, body_of: Callable[[LedgerEntry], dict[str, Json] | None]
+) -> Installation:
+    """A copy of the installation with its log written anew, all hashes new; an entry without a body is left out."""
     shutil.copytree(installation.settings.home, home)
-    (home / "ledger.db").unlink()
-    for more in home.glob("ledger.db-*"):
-        more.unlink()
+    for old in home.glob("ledger.db*"):
+        old.unlink()
     log = open_ledger(f"sqlite:///{home / 'ledger.db'}")
     for entry in installation.store.entries():
-        if entry.type is EntryType.CHECKPOINT_ANCHORED:
-            continue
-        body = dict(entry.body)
-        if entry.type is EntryType.CONTAINMENT_JUDGED:
-            body["because"] = "everything was fine from the start"
-        fields = {name: getattr(entry, name) for name in Draft.model_fields}
-        log.append(Draft(**{**fields, "body": body}), entry.at)
+        if (body := body_of(entry)) is not None:
+            fields = {name: getattr(entry, name) for name in Draft.model_fields}
+            log.append(Draft(**{**fields, "body": body}), entry.at)
     open_installation.cache_clear()
     return open_installation(home)
 

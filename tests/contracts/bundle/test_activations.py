@@ -1,7 +1,6 @@
 """Who made a configuration the active one: what an owner signed is in the bundle, and anybody can check it."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,16 +8,24 @@ import pytest
 
 from runbooks.domain import bundle
 from runbooks.domain.incident import Archetype, Report
-from runbooks.domain.ledger import Draft, EntryType
+from runbooks.domain.ledger import EntryType
 from runbooks.domain.signed import POLICY_NAMESPACE
 from tasks.incident import open_incident
-from tasks.installation import Installation, open_installation
+from tasks.installation import Installation
 from tasks.keys import log_key
 from tasks.ledger import INSTALLATION, clock
 from tasks.replay import replay_live
-from tasks.stores import open_ledger
 from tasks.verifier import verify
-from tests.contracts.bundle.ground import Files, activate_signed, an_export, an_incident, judged, store, with_digests
+from tests.contracts.bundle.ground import (
+    Files,
+    activate_signed,
+    an_export,
+    an_incident,
+    judged,
+    store,
+    with_body,
+    with_digests,
+)
 
 Case = tuple[Installation, str, Files, str]
 
@@ -67,7 +74,8 @@ def test_an_activation_signed_for_another_step_is_found(signed: Case, tmp_path: 
     installation, incident, _, _ = signed
     entries = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
     assert len(entries) == 3
-    forged = _rewritten(installation, tmp_path / "forged", entries[2].index, dict(entries[1].body))
+    log_key(installation)
+    forged = with_body(installation, tmp_path / "forged", entries[2].index, dict(entries[1].body))
     files, key = an_export(forged, incident, tmp_path / "b")
     found = judged(files, key).faults
     assert any("another step" in one.what for one in found), found
@@ -85,19 +93,6 @@ def test_an_activation_left_out_is_found(signed: Case) -> None:
         some = files[name].splitlines(keepends=True)
         changed[name] = b"".join(some[:number] + some[number + 1 :])
     assert any("left out" in one.means for one in judged(with_digests(changed), key).faults)
-
-
-def _rewritten(installation: Installation, home: Path, index: int, body: dict[str, object]) -> Installation:
-    log_key(installation)
-    shutil.copytree(installation.settings.home, home)
-    for old in home.glob("ledger.db*"):
-        old.unlink()
-    log = open_ledger(f"sqlite:///{home / 'ledger.db'}")
-    for entry in installation.store.entries():
-        fields = {name: getattr(entry, name) for name in Draft.model_fields}
-        log.append(Draft(**{**fields, "body": body if entry.index == index else entry.body}), entry.at)
-    open_installation.cache_clear()
-    return open_installation(home)
 
 
 def test_a_bundle_rests_on_the_configuration_before_it_and_on_who_made_it_so(signed: Case, tmp_path: Path) -> None:

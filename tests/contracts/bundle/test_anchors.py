@@ -1,6 +1,5 @@
 """Heads of the log elsewhere: written at the right moments, never in the way, and telling when history was rewritten."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +8,23 @@ import pytest
 
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.instants import later
-from runbooks.domain.ledger import Draft, EntryType
+from runbooks.domain.ledger import EntryType
 from tasks.anchors import AnchorDuty, unanchored
-from tasks.installation import Installation, open_installation
+from tasks.installation import Installation
 from tasks.keys import log_key, log_keys, rotate
 from tasks.ledger import KEEPER, clock
-from tasks.stores import open_ledger
 from tasks.verifier import verify
-from tests.contracts.bundle.ground import an_export, an_incident, judged, load, rewritten, settings, store, with_digests
+from tests.contracts.bundle.ground import (
+    an_export,
+    an_incident,
+    judged,
+    load,
+    rewritten,
+    settings,
+    store,
+    with_body,
+    with_digests,
+)
 from tests.contracts.bundle.tsa import an_authority, make_authority
 
 
@@ -205,22 +213,10 @@ def test_a_rotation_that_the_old_key_did_not_sign_is_not_followed(
     first = log_key(installation).verifier
     rotate(installation)
     entry = installation.store.entries(types=(EntryType.KEY_ADDED,))[-1]
-    forged = _with_entry(installation, tmp_path / "forged", entry.index, {**entry.body, "signed_by_old": "00" * 64})
+    forged = with_body(installation, tmp_path / "forged", entry.index, {**entry.body, "signed_by_old": "00" * 64})
     files, newest = an_export(forged, incident, tmp_path / "b")
     assert judged(files, newest).sound
     assert not judged(files, first.line()).sound
-
-
-def _with_entry(installation: Installation, home: Path, index: int, body: dict[str, object]) -> Installation:
-    shutil.copytree(installation.settings.home, home)
-    for old in home.glob("ledger.db*"):
-        old.unlink()
-    log = open_ledger(f"sqlite:///{home / 'ledger.db'}")
-    for entry in installation.store.entries():
-        fields = {name: getattr(entry, name) for name in Draft.model_fields}
-        log.append(Draft(**{**fields, "body": body if entry.index == index else entry.body}), entry.at)
-    open_installation.cache_clear()
-    return open_installation(home)
 
 
 def test_a_key_file_that_is_open_missing_or_another_is_refused(place: tuple[Installation, str]) -> None:

@@ -47,7 +47,6 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
         _act_on_consent(incident)
         take_in_answers(incident)
         _act_on_consent(incident)
-        show_incident(incident)
         yield incident
 
 
@@ -63,18 +62,30 @@ def seal(incident: str) -> None:
     Only when a proven person said that it is unsafe to wait (`quell waive`) does the response go on while sources are
     still being asked; what was sealed late is sealed after containment, and the record says so.
     """
+    if is_sealed(incident):
+        return
     sealing = seal_evidence.submit(incident)
-    while not is_sealed(incident):
-        with suppress(TimeoutError):
-            sealing.result(timeout=GLANCE_SECONDS)
-        if is_waived(incident) and not is_sealed(incident):
+    while not _ends_within_a_glance(sealing):
+        show_incident(incident)
+        if is_waived(incident):
             return
-    _show_sealed(incident)
 
 
-def _show_sealed(incident: str) -> None:
-    list_affected(incident)
-    show_evidence(incident)
+def _ends_within_a_glance(work: PrefectFuture[str]) -> bool:
+    """Whether it is done; what failed in it is raised here."""
+    try:
+        work.result(timeout=GLANCE_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+def inform(incident: str) -> None:
+    """What is known by now, for people: the brief, whom it reached, what is sealed. What is urgent was done before."""
+    show_incident(incident)
+    if is_sealed(incident):
+        list_affected(incident)
+        show_evidence(incident)
 
 
 def plan(incident: str) -> None:
@@ -93,7 +104,7 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
     await pass_gate(incident, Purpose.CONTAIN, partial(_contain_all, incident), partial(offer_alternatives, incident))
     if is_waived(incident):
         seal_evidence(incident)
-        _show_sealed(incident)
+        inform(incident)
     return judge(incident)
 
 

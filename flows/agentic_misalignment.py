@@ -8,7 +8,7 @@ the goal is tried again, harmlessly, and only a fix that holds gives anything ba
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import close, contain_at_once, contain_with_consent, plan, recover, response, seal
+from flows._stages import close, contain_at_once, contain_with_consent, inform, plan, recover, response, seal
 from runbooks.domain.incident import Archetype
 
 
@@ -19,6 +19,7 @@ async def agentic_misalignment(start: Start) -> str:
         seal(incident)
         plan(incident)
         contain_at_once(incident)
+        inform(incident)
         contained = await contain_with_consent(incident)
         if contained.complete:
             await recover(incident)

@@ -8,7 +8,7 @@ until the numbers say that the fix holds; only then give the tools back, with ot
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import close, contain_at_once, contain_with_consent, plan, recover, response, seal
+from flows._stages import close, contain_at_once, contain_with_consent, inform, plan, recover, response, seal
 from runbooks.domain.incident import Archetype
 
 
@@ -19,6 +19,7 @@ async def prompt_injection(start: Start) -> str:
         seal(incident)
         plan(incident)
         contain_at_once(incident)
+        inform(incident)
         contained = await contain_with_consent(incident)
         if contained.complete:
             await recover(incident)

@@ -8,7 +8,7 @@ all the same.
 from prefect import flow
 
 from flows._form import Start
-from flows._stages import close, plan, response, seal
+from flows._stages import close, inform, plan, response, seal
 from runbooks.domain.incident import Archetype
 from tasks.triage import call_for_a_name
 
@@ -19,5 +19,6 @@ async def unclassified(start: Start) -> str:
     async with response(start, Archetype.UNCLASSIFIED) as incident:
         seal(incident)
         call_for_a_name(incident)
+        inform(incident)
         plan(incident)
         return close(incident)

@@ -10,10 +10,10 @@ from tasks import connectors, stores
 from tasks.installation import open_installation
 
 
-def import_all() -> None:
+def warm() -> None:
     """Every connector and store, so that processes forked from this one have them. Opens nothing, starts no thread."""
-    connectors.import_all()
-    stores.import_all()
+    connectors.warm()
+    stores.warm()
 
 
 def open_early() -> None:

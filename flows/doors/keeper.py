@@ -19,27 +19,25 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
-from flows.doors.interference import keep_the_way_clear, note_waiting, note_working
+from flows.doors.interference import keep_the_way_clear, note_working
 from flows.doors.leftovers import Leftovers
+from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
 from flows.doors.pausing import is_due
-from flows.doors.processes import alive
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
-from runbooks.domain.instants import instant_from, milliseconds_between
-from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.announcing import Announcer
 from tasks.approval import judge_all, settle
 from tasks.break_glass import end_overdue
 from tasks.engine import (
-    has_form,
+    one_line,
     ring,
     runs_of,
     set_aside,
@@ -60,15 +58,6 @@ from tasks.review import schedule_now
 
 log = logging.getLogger("quell.keeper")
 
-STARTING_SECONDS = {
-    "Scheduled": 40, "Late": 40, "Pending": 40, "Resuming": 40, "AwaitingRetry": 40, "Running": 10,
-}  # fmt: skip
-"""How long a run may be in these states without holding the lease: nobody starts it, or its process is gone. A new
-run is safe all the same, because the lease decides which one works."""
-SLOW_START_SECONDS = 45
-"""How long a running run whose process lives may take to get the lease, on a very busy machine."""
-LOOKS_PER_ROUND = 20
-"""Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
 ROUNDS_PER_LOOK_AT_STARTS = 5
 ROUNDS_PER_LOOK_AT_SOURCES = 10
 MOST_BEGINNINGS = 5
@@ -89,21 +78,22 @@ def run_keeper(home: Path) -> int:
     installation = open_installation(home)
     anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
     announcer, rounds = Announcer(installation), 0
-    while not stop.wait(installation.settings.limits.keeper_interval_seconds):
-        once("break-glass", lambda: after_glass(installation))
-        found = open_incidents(installation)
-        groups = -(-len(found) // LOOKS_PER_ROUND) or 1
-        for position, incident in enumerate(found):
-            once(incident, partial(keep, installation, incident, look=position % groups == rounds % groups))
-            once(incident, partial(announcer.announce, incident, clock()))
-        if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
-            once("starts", lambda: take_up(installation))
-            once("the way", lambda: keep_the_way_clear(installation))
-        once("leftovers", leftovers.tidy)
-        if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
-            once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
-        once("anchors", anchors.keep)
-        rounds += 1
+    with one_line():
+        while not stop.wait(installation.settings.limits.keeper_interval_seconds):
+            once("break-glass", lambda: after_glass(installation))
+            found = open_incidents(installation)
+            look = Look.of_round(installation, found, rounds)
+            for incident in found:
+                once(incident, partial(keep, installation, incident, look=look))
+                once(incident, partial(announcer.announce, incident, clock()))
+            if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
+                once("starts", lambda: take_up(installation))
+                once("the way", lambda: keep_the_way_clear(installation))
+            once("leftovers", leftovers.tidy)
+            if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
+                once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
+            once("anchors", anchors.keep)
+            rounds += 1
     return 0
 
 
@@ -124,18 +114,18 @@ def open_incidents(installation: Installation) -> list[str]:
     return [entry.incident for entry in opened if entry.incident and entry.incident not in closed]
 
 
-def keep(installation: Installation, incident: str, *, look: bool = True) -> None:
-    """All duties for one open incident; without `look` the engine is asked only where the record calls for it."""
+def keep(installation: Installation, incident: str, *, look: Look) -> None:
+    """All duties for one open incident; the engine is asked in turn, and at once where the record calls for it."""
     attend(installation, incident)
     if is_live(installation, incident):
-        if look:
+        if incident in look.incidents:
             note_working(installation, incident)
         return
     entries = installation.store.entries(incident)
     form = waiting_form(entries)
-    if form is not None and not look and not _has_news(entries, form):
+    if form is not None and look.sees_waiting(incident, form) and not _has_news(entries, form):
         return
-    if form is None or not _form_stands(installation, form):
+    if form is None or not form_stands(installation, form):
         restart(installation, incident, entries)
     elif _has_news(entries, form):
         ring(incident)
@@ -169,7 +159,7 @@ def _died_before_it_began(run: FlowRun) -> bool:
     if run.state is None or run.state.is_crashed():
         return True
     elsewhere = (run.infrastructure_pid or "").partition(":")[0] not in ("", socket.gethostname())
-    return not elsewhere and not _process_lives(run) and _age(run.state.timestamp) > SLOW_START_SECONDS
+    return not elsewhere and not process_lives(run) and age_of(run.state.timestamp) > SLOW_START_SECONDS
 
 
 def is_live(installation: Installation, incident: str) -> bool:
@@ -197,60 +187,6 @@ def after_glass(installation: Installation) -> None:
             schedule_now(installation, writer, glass.incident)
 
 
-def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:
-    """The entry of the form that the newest run waits on, if it suspended last and has neither woken nor failed since."""
-    for entry in reversed(entries):
-        if entry.type is EntryType.RUN_SUSPENDED:
-            return entry
-        if entry.type in (EntryType.RUN_WOKEN, EntryType.RUN_STARTED, EntryType.RESPONSE_RESTARTED):
-            return None
-        if entry.type is EntryType.PERSON_NEEDED and entry.actor.kind is ActorKind.FLOW:
-            return None  # going to sleep failed, which is the last thing that a run does
-    return None
-
-
-def _form_stands(installation: Installation, form: LedgerEntry) -> bool:
-    """Whether Prefect still shows the run as waiting, with the very form, or is just about to start it."""
-    run_id = form.flow_run_id or ""
-    run = next((run for run in runs_of(form.incident or "") if str(run.id) == run_id), None)
-    if run is not None and run.state is not None and _is_starting(run):
-        return True
-    stands = (
-        run is not None and run.state is not None and run.state.is_paused() and has_form(run.id, str(form.body["form"]))
-    )
-    if not stands and not _died_on_the_way(run, form):
-        note_waiting(installation, form, run)
-    return stands
-
-
-def _died_on_the_way(run: FlowRun | None, form: LedgerEntry) -> bool:
-    """The process died between writing that it waits and waiting: nobody interfered."""
-    if run is None or run.state is None:
-        return False
-    return run.state.is_crashed() or (run.state.is_running() and instant_from(run.state.timestamp) < form.at)
-
-
-def _is_starting(run: FlowRun) -> bool:
-    if run.state is None:
-        return False
-    age = _age(run.state.timestamp)
-    if run.state.is_running() and age < SLOW_START_SECONDS and _process_lives(run):
-        return True
-    return age < STARTING_SECONDS.get(state_name(run.state), 0)
-
-
-def _process_lives(run: FlowRun) -> bool:
-    """Whether the process that the worker names for this run is one of this machine and lives."""
-    host, _, rest = (run.infrastructure_pid or "").partition(":")
-    pid, _, mark = rest.partition(":")
-    return host == socket.gethostname() and pid.isdigit() and alive(int(pid), mark)
-
-
-def _age(stamp: datetime) -> float:
-    """Seconds since then; the engine's clock and ours may differ by a little."""
-    return milliseconds_between(instant_from(stamp), clock()) / 1000
-
-
 def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
     return any(entry.type in NEWS and entry.index >= int(form.body["seen"]) for entry in entries)
 
@@ -258,7 +194,7 @@ def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
 def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:
     """Start the next run of the response, once per generation, and put the old ones aside."""
     runs = runs_of(incident)
-    if any(_is_starting(run) for run in runs):
+    if any(is_starting(run) for run in runs):
         return
     if not is_due(entries, clock(), begun=bool(runs)):
         return

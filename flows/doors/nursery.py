@@ -29,6 +29,8 @@ class Run:
     """What one child is to run."""
 
     flow_run_id: UUID
+    flow_run: str
+    """As the engine told it when the run was taken, JSON: the child need not ask again."""
     module: str
     attribute: str
     environment: dict[str, str]
@@ -126,6 +128,7 @@ class NurseryDoor:
         self._say(
             {
                 "start": str(run.flow_run_id),
+                "flow_run": run.flow_run,
                 "module": run.module,
                 "attribute": run.attribute,
                 "environment": run.environment,

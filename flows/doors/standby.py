@@ -4,7 +4,7 @@
 ahead and waiting, each used for one run, so that a run starts without an interpreter start (2 s) or a fork. It has one
 thread only, which is what makes forking safe, and it alone reaps its children, so a signal never meets a reused number.
 
-Worker to nursery: {"start": RUN, "module": M, "attribute": A, "environment": {..}}, {"signal": PID, "number": N}.
+Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..}}, {"signal": PID, "number": N}.
 Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "pid": .., "mark": ..},
 {"ended": PID, "code": ..}. When the worker goes away, however it goes, everything here dies with it.
 """
@@ -28,23 +28,27 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.engine import handle_engine_signals
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
-from prefect.flow_engine import load_flow_run, run_flow
+from prefect.flow_engine import run_flow
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.doors.processes import die_with_parent, start_mark
-from tasks.warming import import_all, open_early
+from tasks.warming import open_early, warm
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
-REFILL_PAUSE_SECONDS = 0.7  # so that a new run has the processor first, and a broken machine is not also a fork bomb
+REFILL_PAUSE_SECONDS = 1.5  # so that a new run has the processor first, and a broken machine is not also a fork bomb
 LATE_IMPORTS = (
     "prefect.task_engine",
     "prefect.flow_runs",
     "prefect.events.worker",
     "prefect._internal.observers",
     "anyio._backends._asyncio",
+    "prefect.utilities.visualization",
     "encodings.idna",
     "rich._emoji_codes",
 )
@@ -172,9 +176,12 @@ def _warmed(loop: asyncio.Runner) -> Iterator[None]:
         # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
-            stack.enter_context(SyncClientContext.get_or_create())
+            synchronous = stack.enter_context(SyncClientContext.get_or_create())
+            synchronous.client.read_flows(limit=1)  # a POST: the connection and the CSRF token are there afterwards
             stack.enter_context(loop)  # after that: it sees what stood when it was entered
             stack.enter_context(_asynchronous_client(loop))
+            EventsWorker.instance()
+            APILogWorker.instance()
         open_early()
         yield
 
@@ -183,8 +190,9 @@ def _warmed(loop: asyncio.Runner) -> Iterator[None]:
 def _asynchronous_client(loop: asyncio.Runner) -> Iterator[None]:
     """Prefect's client for asynchronous flows, connected in the loop in which the flow will run."""
     client = AsyncClientContext.get_or_create()
-    loop.run(client.__aenter__())
+    entered = loop.run(client.__aenter__())
     try:
+        loop.run(entered.client.read_flows(limit=1))
         yield
     finally:
         loop.run(_left(client))
@@ -210,7 +218,7 @@ def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.R
     flow_run_id = UUID(job["start"])
     with warmed, handle_engine_signals(flow_run_id):
         flow = getattr(importlib.import_module(job["module"]), job["attribute"])
-        outcome = run_flow(flow, flow_run=load_flow_run(flow_run_id))
+        outcome = run_flow(flow, flow_run=FlowRun.model_validate_json(job["flow_run"]))
         if asyncio.iscoroutine(outcome):
             loop.run(outcome)
     sys.exit(0)
@@ -221,7 +229,7 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
     for module in LATE_IMPORTS:  # found by comparing sys.modules before and after a run; none of them is essential
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    import_all()
+    warm()
     names: dict[str, str] = {}
     broken: dict[str, str] = {}
     for entrypoint in entrypoints:

@@ -105,6 +105,8 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self._nursery = nursery
         self._on_refused = on_refused
         self.wake = asyncio.Event()
+        self.cancellations = False
+        """Whether somebody asked for one since we looked."""
         self._cancelling: set[UUID] = set()
         self.draining = False
 
@@ -125,15 +127,28 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
     async def _take(self, flow_run: FlowRun) -> None:
         """From Scheduled to the end of the child's process."""
         try:
-            reason, module, attribute = await self._examined(flow_run)
+            answer: OrchestrationResult[Any]
+            (reason, module, attribute), answer = await asyncio.gather(
+                self._examined(flow_run), self.client.set_flow_run_state(flow_run.id, Pending())
+            )
             if reason:
                 await self._refuse(flow_run, reason)
                 return
-            answer: OrchestrationResult[Any] = await self.client.set_flow_run_state(flow_run.id, Pending())
-            if answer.status is not SetStateStatus.ACCEPT:
+            if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
                 _log.info("Flow run %s not taken: Prefect answered %s.", flow_run.id, answer.status.value)
                 return
-            await self._run(flow_run, Run(flow_run.id, module, attribute, self._environment_of(flow_run)))
+            await self._run(
+                flow_run.model_copy(
+                    update={
+                        "state": answer.state,
+                        "state_id": answer.state.id,
+                        "state_type": answer.state.type,
+                        "state_name": answer.state.name,
+                    }
+                ),
+                module,
+                attribute,
+            )
         except CONNECTION_ERRORS as error:
             _log.warning("Lost touch with flow run %s (%s: %s).", flow_run.id, type(error).__name__, error)
         except Exception:  # noqa: BLE001  whatever it was, this run must not stay Pending for ever
@@ -169,11 +184,12 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         if reason:
             await self._refuse(flow_run, reason)
         else:
-            await self._run(flow_run, Run(flow_run.id, module, attribute, self._environment_of(flow_run)))
+            await self._run(await self.client.read_flow_run(flow_run.id), module, attribute)
         return QuellResult(identifier=str(flow_run.id), status_code=0)  # crashes are reported already, once
 
-    async def _run(self, flow_run: FlowRun, run: Run) -> None:
-        child = await self._nursery.start(run)
+    async def _run(self, flow_run: FlowRun, module: str, attribute: str) -> None:
+        told = flow_run.model_dump_json(exclude_unset=True)
+        child = await self._nursery.start(Run(flow_run.id, told, module, attribute, self._environment_of(flow_run)))
         identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
         named = asyncio.create_task(self.client.update_flow_run(flow_run.id, infrastructure_pid=identity))
         code = await child.ended

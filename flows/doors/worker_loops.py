@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -70,9 +69,13 @@ async def _submit(worker: QuellWorker) -> None:
     while True:
         worker.wake.clear()
         await _tried(worker.get_and_submit_flow_runs)
-        await _tried(worker.cancel_requested)
-        with contextlib.suppress(TimeoutError):
+        if worker.cancellations:
+            worker.cancellations = False
+            await _tried(worker.cancel_requested)
+        try:
             await asyncio.wait_for(worker.wake.wait(), POLL_SECONDS)
+        except TimeoutError:
+            worker.cancellations = True
 
 
 async def _listen(worker: QuellWorker) -> None:
@@ -81,9 +84,12 @@ async def _listen(worker: QuellWorker) -> None:
     while True:
         try:
             async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+                worker.cancellations = True
                 worker.wake.set()
                 async for event in events:
-                    if event.resource.get("prefect.state-type") in ("SCHEDULED", "CANCELLING"):
+                    kind = event.resource.get("prefect.state-type")
+                    worker.cancellations |= kind == "CANCELLING"
+                    if kind in ("SCHEDULED", "CANCELLING"):
                         worker.wake.set()
         except Exception as error:  # noqa: BLE001  the subscriber raises bare Exception when it cannot authenticate
             _log.warning("Event stream lost (%s); polling every %.0f s meanwhile.", error, POLL_SECONDS)

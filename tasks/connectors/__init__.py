@@ -15,7 +15,7 @@ from tasks.connectors._collected import Collected, Facts
 from tasks.connectors._signals import Place
 from tasks.connectors.base import Connector
 
-__all__ = ["Collected", "Connector", "Facts", "import_all", "kinds", "open_connector"]
+__all__ = ["Collected", "Connector", "Facts", "kinds", "open_connector", "warm"]
 
 _REFERENCE = get_args(SecretReference)[1].pattern
 _FILE = "config/systems.toml"
@@ -27,10 +27,12 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
-def import_all() -> None:
-    """Import every kind, for processes that will be forked."""
+def warm() -> None:
+    """Import every kind and read what never changes, for processes that will be forked."""
     for kind in kinds():
         import_module(f"{__name__}.{kind}")
+    for shared in ("_wire", "_aws"):
+        import_module(f"{__name__}.{shared}").warm()
 
 
 def open_connector(

@@ -9,11 +9,13 @@ from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, Spool, Time
 from tasks.stores.signals import SignalStore as SignalStore
 
 
-def import_all() -> None:
-    """Import every store, for processes that will be forked."""
+def warm() -> None:
+    """Import every store, and what SQLAlchemy needs for each database, for processes that will be forked."""
     for file in Path(__file__).parent.glob("*.py"):
         if not file.stem.startswith("_"):
             import_module(f"{__name__}.{file.stem}")
+    for dialect in ("sqlite", "postgresql"):
+        import_module(f"sqlalchemy.dialects.{dialect}")
 
 
 def open_ledger(url: str, *, even_forked: bool = False) -> LedgerStore:

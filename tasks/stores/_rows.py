@@ -30,9 +30,24 @@ def row_of(entry: LedgerEntry, core: bytes) -> dict[str, Json]:
 
 
 def entry_of(row: Any) -> LedgerEntry:
-    """The entry of a row; LedgerError naming the index when row, core and leaf do not agree."""
+    """The entry of a row; LedgerError naming the index when row, core and leaf do not agree.
+
+    A row that this process has judged already, byte for byte, is not judged again: most reads meet the same ones.
+    """
+    seen = tuple(row)
+    known = _judged.get(row.index)
+    if known is not None and known[0] == seen:
+        return known[1]
     row_leaf(row)
-    return unchecked_entry_of(row)
+    entry = unchecked_entry_of(row)
+    if len(_judged) >= _MOST_JUDGED:
+        _judged.clear()
+    _judged[row.index] = (seen, entry)
+    return entry
+
+
+_MOST_JUDGED = 2048
+_judged: dict[int, tuple[tuple[Any, ...], LedgerEntry]] = {}
 
 
 def row_leaf(row: Any) -> str:

@@ -4,10 +4,12 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from typing import Protocol, Self
 from uuid import UUID
 
 import httpx
@@ -30,7 +32,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
-from prefect.states import Cancelled, Scheduled
+from prefect.states import Cancelled, Pending, Scheduled
 
 from runbooks.domain.errors import BookError, UnreachableError
 from runbooks.domain.identifiers import INCIDENT_TAG, incident_tag
@@ -130,17 +132,30 @@ def start_response_run(flow: str, incident_id: str, generation: int, *, drill: b
     """Start (or find, if it was started already) the run of this generation of the response."""
     with engine() as client:
         deployment = client.read_deployment_by_name(deployment_name(flow))
-        return _create(client, deployment.id, incident_id, generation, drill=drill)
+        return _create(client, deployment.id, incident_id, generation, drill=drill).id
 
 
-def _create(client: SyncPrefectClient, deployment: UUID, incident_id: str, generation: int, *, drill: bool) -> UUID:
+def _create(
+    client: SyncPrefectClient, deployment: UUID, incident_id: str, generation: int, *, drill: bool,
+    state: State | None = None,
+) -> FlowRun:  # fmt: skip
     """Identifiers only: Prefect reads markers and templates in parameters, and nobody's text gets there."""
-    run = client.create_flow_run_from_deployment(
-        deployment, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}},
+    return client.create_flow_run_from_deployment(
+        deployment, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}}, state=state,
         tags=[incident_tag(incident_id), *(["drill"] if drill else [])],
         idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
     )  # fmt: skip
-    return run.id
+
+
+class Place(Protocol):
+    """A place that a worker keeps free for one run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def give(self, flow_run: str) -> bool:
+        """Hand over a run, as JSON; whether the worker took it."""
 
 
 class Starter:
@@ -149,9 +164,12 @@ class Starter:
     The deployment of a flow is read once; one that was replaced meanwhile is read again. It repeats nothing by itself.
     """
 
-    def __init__(self, look: Callable[[], object] = lambda: None) -> None:
-        """`look` is called before each connection: where is Prefect now?"""
+    def __init__(
+        self, look: Callable[[], object] = lambda: None, place: Callable[[], Place | None] = lambda: None
+    ) -> None:
+        """`look` is called before each connection: where is Prefect now? `place`: is there a worker with room here?"""
         self._look = look
+        self._place = place
         self._client: SyncPrefectClient | None = None
         self._deployments: dict[str, UUID] = {}
 
@@ -180,7 +198,16 @@ class Starter:
             self._client = get_client(sync_client=True, httpx_settings={"timeout": START_PATIENCE_SECONDS}).__enter__()
         if flow not in self._deployments:
             self._deployments[flow] = self._client.read_deployment_by_name(deployment_name(flow)).id
-        return str(_create(self._client, self._deployments[flow], incident_id, 0, drill=drill))
+        deployment, place = self._deployments[flow], self._place()
+        if place is None:
+            return str(_create(self._client, deployment, incident_id, 0, drill=drill).id)
+        with place:
+            mark = f"handed to the worker of this machine ({secrets.token_hex(6)})"
+            run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
+            new = run.state is not None and run.state.message == mark  # else it is there from an earlier try
+            if new and not place.give(run.model_dump_json(exclude_unset=True)):
+                self._client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
+        return str(run.id)
 
     def close(self) -> None:
         """Let the connection go."""

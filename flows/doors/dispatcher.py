@@ -111,6 +111,12 @@ def _look_for_engine(home: Path) -> None:
     import_module("flows.doors.cli").know_engine(home)
 
 
+def _starter(home: Path) -> Start:
+    place = partial(import_module("flows.doors.handing").ask_for_a_place, home)
+    starter: Start = import_module("tasks.engine").Starter(partial(_look_for_engine, home), place)
+    return starter
+
+
 def run_dispatcher(home: Path, start: Start | None = None) -> int:
     """Dispatch until SIGTERM or SIGINT. `start` stands in for Prefect."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -118,7 +124,7 @@ def run_dispatcher(home: Path, start: Start | None = None) -> int:
     os.environ["PREFECT_CLIENT_MAX_RETRIES"] = (
         "0"  # its pauses double from two seconds; ours begin at fifty milliseconds
     )
-    work = Work(installation, start or import_module("tasks.engine").Starter(partial(_look_for_engine, home)))
+    work = Work(installation, start or _starter(home))
 
     def asked(number: int, frame: FrameType | None) -> None:
         del number, frame

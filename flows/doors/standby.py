@@ -218,7 +218,10 @@ def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.R
     flow_run_id = UUID(job["start"])
     with warmed, handle_engine_signals(flow_run_id):
         flow = getattr(importlib.import_module(job["module"]), job["attribute"])
-        outcome = run_flow(flow, flow_run=FlowRun.model_validate_json(job["flow_run"]))
+        # Without its deployment Prefect's engine does not watch, over a connection of its own that the run waits for
+        # (0.1 s), whether somebody suspends it from outside: such a state stops no response. It reads the run again.
+        flow_run = FlowRun.model_validate_json(job["flow_run"]).model_copy(update={"deployment_id": None})
+        outcome = run_flow(flow, flow_run=flow_run)
         if asyncio.iscoroutine(outcome):
             loop.run(outcome)
     sys.exit(0)

@@ -11,10 +11,11 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio.abc
 import httpx
@@ -32,7 +33,7 @@ from prefect.states import Cancelled, Crashed, Failed, Pending
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
-from flows.doors.nursery import NurseryDoor, Run
+from flows.doors.nursery import NurseryDoor, Run, RunChild
 from flows.doors.processes import alive
 from flows.doors.standby import CANCEL_SIGNAL
 
@@ -48,6 +49,15 @@ OnRefused = Callable[[UUID, str], None]
 
 class QuellResult(BaseWorkerResult):
     """Always 0 for Prefect's base class: this worker reports crashes itself, once and at once."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Why a run must not start here, or '' and what to start."""
+
+    objection: str
+    module: str = ""
+    attribute: str = ""
 
 
 def refusal(
@@ -108,7 +118,44 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self.cancellations = False
         """Whether somebody asked for one since we looked."""
         self._cancelling: set[UUID] = set()
+        self._kept: set[UUID] = set()
+        """Places that are kept free for runs that are being created (`handing.py`)."""
+        self._known: dict[UUID, tuple[DeploymentResponse, Flow]] = {}
+        """Deployments that were examined without an objection."""
         self.draining = False
+
+    async def learn(self) -> None:
+        """Examine the listed deployments before anybody is in a hurry."""
+        for one in self._listed:
+            try:
+                deployment = await self.client.read_deployment_by_name(
+                    f"{self._nursery.flow_names.get(one.entrypoint)}/{one.name}"
+                )
+                await self._examined(FlowRun(flow_id=deployment.flow_id, deployment_id=deployment.id))
+            except ObjectNotFound:
+                continue  # it may come later
+
+    @property
+    def _full(self) -> bool:
+        return self.draining or len(self.claimed) + len(self._kept) >= self._room
+
+    def keep_free(self) -> UUID | None:
+        """A ticket for one place; None when there is no room."""
+        if self._full:
+            return None
+        ticket = uuid4()
+        self._kept.add(ticket)
+        return ticket
+
+    def free(self, ticket: UUID) -> None:
+        """Give the place back, if it is still kept."""
+        self._kept.discard(ticket)
+
+    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> None:
+        """Start a run of this pool that was created for us as Pending."""
+        self.free(ticket)
+        if flow_run.id not in self.claimed:
+            self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run, ours=True))
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Take what is due, as far as there is room. Replaces Prefect's own pipeline, which makes twice the calls."""
@@ -117,38 +164,27 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         )
         taken = []
         for flow_run in (response.flow_run for response in due):
-            if self.draining or len(self.claimed) >= self._room:
+            if self._full:
                 break
             if flow_run.id not in self.claimed:
                 self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run))
                 taken.append(flow_run)
         return taken
 
-    async def _take(self, flow_run: FlowRun) -> None:
-        """From Scheduled to the end of the child's process."""
+    async def _take(self, flow_run: FlowRun, *, ours: bool = False) -> None:
+        """From Scheduled (or from Pending, when it is ours already) to the end of the child's process.
+
+        What is known from before is not asked for again while somebody waits; it is examined anew beside the start.
+        """
         try:
-            answer: OrchestrationResult[Any]
-            (reason, module, attribute), answer = await asyncio.gather(
-                self._examined(flow_run), self.client.set_flow_run_state(flow_run.id, Pending())
-            )
-            if reason:
-                await self._refuse(flow_run, reason)
-                return
-            if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
-                _log.info("Flow run %s not taken: Prefect answered %s.", flow_run.id, answer.status.value)
-                return
-            await self._run(
-                flow_run.model_copy(
-                    update={
-                        "state": answer.state,
-                        "state_id": answer.state.id,
-                        "state_type": answer.state.type,
-                        "state_name": answer.state.name,
-                    }
-                ),
-                module,
-                attribute,
-            )
+            known = self._known.get(flow_run.deployment_id) if flow_run.deployment_id else None
+            examining = None if known else asyncio.create_task(self._examined(flow_run))
+            taken = flow_run if ours else await self._taken(flow_run)
+            examined = self._judged(flow_run, *known) if known else await examining  # type: ignore[misc]
+            if examined.objection:
+                await self._refuse(flow_run, examined.objection)
+            elif taken is not None:
+                await self._run(taken, examined, again=known is not None)
         except CONNECTION_ERRORS as error:
             _log.warning("Lost touch with flow run %s (%s: %s).", flow_run.id, type(error).__name__, error)
         except Exception:  # noqa: BLE001  whatever it was, this run must not stay Pending for ever
@@ -158,18 +194,38 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             del self.claimed[flow_run.id]
             self.wake.set()
 
-    async def _examined(self, flow_run: FlowRun) -> tuple[str, str, str]:
-        """(reason to refuse or '', module, attribute), from what the server says now."""
+    async def _taken(self, flow_run: FlowRun) -> FlowRun | None:
+        """The run as Pending, which takes it away from other workers; None when Prefect does not let us."""
+        answer: OrchestrationResult[Any] = await self.client.set_flow_run_state(flow_run.id, Pending())
+        if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
+            _log.info("Flow run %s not taken: Prefect answered %s.", flow_run.id, answer.status.value)
+            return None
+        state = answer.state
+        return flow_run.model_copy(
+            update={"state": state, "state_id": state.id, "state_type": state.type, "state_name": state.name}
+        )
+
+    async def _examined(self, flow_run: FlowRun) -> Examined:
+        """From what the server says now."""
         if flow_run.deployment_id is None:
-            return refusal(flow_run, None, None, self._listed, {}), "", ""
+            return Examined(refusal(flow_run, None, None, self._listed, {}))
         try:
             deployment, flow = await asyncio.gather(
                 self.client.read_deployment(flow_run.deployment_id), self.client.read_flow(flow_run.flow_id)
             )
         except ObjectNotFound:
-            return refusal(flow_run, None, None, self._listed, {}), "", ""
+            self._known.pop(flow_run.deployment_id, None)
+            return Examined(refusal(flow_run, None, None, self._listed, {}))
+        examined = self._judged(flow_run, deployment, flow)
+        if not self._judged(FlowRun(flow_id=flow.id), deployment, flow).objection:
+            self._known[deployment.id] = deployment, flow
+        else:
+            self._known.pop(deployment.id, None)
+        return examined
+
+    def _judged(self, flow_run: FlowRun, deployment: DeploymentResponse, flow: Flow) -> Examined:
         module, _, attribute = (deployment.entrypoint or "").rpartition(".")
-        return refusal(flow_run, deployment, flow, self._listed, self._nursery.flow_names), module, attribute
+        return Examined(refusal(flow_run, deployment, flow, self._listed, self._nursery.flow_names), module, attribute)
 
     async def run(
         self,
@@ -178,23 +234,35 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> QuellResult:
         """Prefect's contract for workers; our own pipeline above examines first and does not come through here."""
-        reason, module, attribute = await self._examined(flow_run)
+        examined = await self._examined(flow_run)
         if task_status is not None:
             task_status.started("quell")
-        if reason:
-            await self._refuse(flow_run, reason)
+        if examined.objection:
+            await self._refuse(flow_run, examined.objection)
         else:
-            await self._run(await self.client.read_flow_run(flow_run.id), module, attribute)
+            await self._run(await self.client.read_flow_run(flow_run.id), examined)
         return QuellResult(identifier=str(flow_run.id), status_code=0)  # crashes are reported already, once
 
-    async def _run(self, flow_run: FlowRun, module: str, attribute: str) -> None:
+    async def _run(self, flow_run: FlowRun, examined: Examined, *, again: bool = False) -> None:
+        """`again`: it was examined by what we knew; should that be no longer true, the child ends before it has begun."""
         told = flow_run.model_dump_json(exclude_unset=True)
-        child = await self._nursery.start(Run(flow_run.id, told, module, attribute, self._environment_of(flow_run)))
+        run = Run(flow_run.id, told, examined.module, examined.attribute, self._environment_of(flow_run))
+        child = await self._nursery.start(run)
         identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
-        named = asyncio.create_task(self.client.update_flow_run(flow_run.id, infrastructure_pid=identity))
+        beside: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self.client.update_flow_run(flow_run.id, infrastructure_pid=identity))
+        ]
+        if again:
+            beside.append(asyncio.create_task(self._examine_again(flow_run, child)))
         code = await child.ended
-        await asyncio.gather(named, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
         await self._conclude(flow_run, identity, code)
+
+    async def _examine_again(self, flow_run: FlowRun, child: RunChild) -> None:
+        examined = await self._examined(flow_run)
+        if examined.objection:
+            await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)
+            await self._refuse(flow_run, examined.objection)
 
     def _environment_of(self, flow_run: FlowRun) -> dict[str, str]:
         return {

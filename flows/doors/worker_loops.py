@@ -12,6 +12,7 @@ from typing import Any
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from flows.doors.handing import listening
 from flows.doors.listing import POOL, read_listing
 from flows.doors.nursery import NurseryDoor
 from flows.doors.warm_worker import CONNECTION_ERRORS, OnRefused, QuellWorker
@@ -42,7 +43,8 @@ async def work(
         loop.add_signal_handler(number, signalled)
     await nursery.open()
     worker = QuellWorker(listed=listed, nursery=nursery, on_refused=on_refused, limit=limit, name=name)
-    async with worker:
+    async with worker, listening(Path(environment["QUELL_HOME"]), worker):
+        await _tried(worker.learn)
         loops = [
             asyncio.create_task(_submit(worker)),
             asyncio.create_task(_listen(worker)),

@@ -115,7 +115,9 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
         if status is ContainmentStatus.EFFECTIVE or clock() > deadline:
             break
-        pause(installation.settings.limits.probe_interval_milliseconds / 1000)
+        refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
+        limits = installation.settings.limits  # what was refused is confirmed at once; a cache is given its time
+        pause((limits.probe_confirm_milliseconds if refused else limits.probe_interval_milliseconds) / 1000)
     effective = status is ContainmentStatus.EFFECTIVE
     return Looked(
         status=status, because=because, rounds=rounds,

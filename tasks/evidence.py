@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from secrets import token_hex
 
 from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
 from runbooks.domain.errors import QuellError
@@ -16,10 +17,14 @@ from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Digest, Json
 from tasks.installation import Installation
 from tasks.intake.keeping import bodies, listed, receipts_of
-from tasks.ledger import Pen, clock
+from tasks.ledger import Pen, clock, is_gone, this_process
 from tasks.step import here, pen, step
 from tasks.stores.base import SourceFacts
+from tasks.waiting import pause
 
+SEALING_LEASE_SECONDS = 60
+"""After that somebody else begins, too: what both seal is written once, under its key."""
+SEALING_LOOK_SECONDS = 0.01
 CONTROL = "control:"
 """Prefix of an evidence source's `what`: photograph the state of this control."""
 
@@ -31,10 +36,23 @@ def seal_evidence(incident_id: str) -> Digest:
 
 
 def seal_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
-    """The same for any caller."""
-    done = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
-    if done is not None:
-        return done.subject["manifest"]
+    """The same for any caller. One seals at a time; whoever comes second waits, and finds it done or goes on with it."""
+    store, name, holder = installation.store, f"sealing/{incident_id}", this_process(f"sealing-{token_hex(4)}")
+    while True:
+        done = writer.find(f"sealed/{incident_id}")
+        if done is not None:
+            return done.subject["manifest"]
+        fence = store.take_lease(name, holder=holder, now=clock(), seconds=SEALING_LEASE_SECONDS, gone=is_gone)
+        if fence is not None:
+            break
+        pause(SEALING_LOOK_SECONDS)
+    try:
+        return _seal_once(installation, writer, incident_id)
+    finally:
+        store.release_lease(name, holder, fence)
+
+
+def _seal_once(installation: Installation, writer: Pen, incident_id: str) -> Digest:
     incident = installation.incident(incident_id)
     configuration = installation.active()
     runbook = installation.runbook(incident.archetype, configuration)

@@ -127,18 +127,28 @@ def record_suspension(incident_id: str, key: str, view: GateView) -> bool:
     return True
 
 
-@step("take in the answers")
 def take_in_answers(incident_id: str) -> None:
     """Every form that was left open by a run of this incident: take its answer in, if it has one; write the wake once.
 
     Forms of an earlier run that died are looked at too: what a person answered there is not lost.
     """
-    installation = here()
+    if forms_left_open(here(), incident_id):
+        take_in(incident_id)
+
+
+def forms_left_open(installation: Installation, incident_id: str) -> list[LedgerEntry]:
+    """Forms whose wake is not on record."""
     forms = installation.store.entries(incident_id, types=(EntryType.RUN_SUSPENDED,))
-    for form in forms:
-        if installation.store.find(f"woken/{form.flow_run_id}/{form.body['form']}") is None:
-            answer = form_answer(str(form.flow_run_id), str(form.body["form"]))
-            _record_wake(installation, incident_id, form, answer)
+    return [f for f in forms if installation.store.find(f"woken/{f.flow_run_id}/{f.body['form']}") is None]
+
+
+@step("take in the answers")
+def take_in(incident_id: str) -> None:
+    """What people answered in them."""
+    installation = here()
+    for form in forms_left_open(installation, incident_id):
+        answer = form_answer(str(form.flow_run_id), str(form.body["form"]))
+        _record_wake(installation, incident_id, form, answer)
 
 
 def _record_wake(

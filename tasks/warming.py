@@ -8,12 +8,14 @@ from contextlib import suppress
 from runbooks.domain.errors import QuellError
 from tasks import connectors, stores
 from tasks.installation import open_installation
+from tasks.rehearsal import rehearse
 
 
 def warm() -> None:
-    """Every connector and store, so that processes forked from this one have them. Opens nothing, starts no thread."""
+    """Every connector and store, and a rehearsal, for processes forked from this one. No thread stays."""
     connectors.warm()
     stores.warm()
+    rehearse()
 
 
 def open_early() -> None:
@@ -22,3 +24,4 @@ def open_early() -> None:
         place = open_installation()
         if place.store.size():
             place.active()
+            place.store.entries(place.store.incidents()[-1] if place.store.incidents() else None)

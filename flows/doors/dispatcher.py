@@ -1,7 +1,7 @@
 """After the acknowledgement: deliveries become signals, signals incidents, and their responses are started.
 
-Two threads that only share the file of signals: one takes deliveries in, the other opens incidents in the ledger and
-asks Prefect to start them, one at a time. When Prefect is away the first goes on and the second waits. The door's bell
+Two threads that only share the file of signals: one takes deliveries in, the other opens incidents in the ledger, lets
+their evidence be sealed beside it, and asks Prefect to start them, one at a time. When Prefect is away the first goes on and the second waits. The door's bell
 wakes the first within a millisecond; both look by themselves as well. Two dispatchers at once do no harm.
 """
 
@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,11 +22,14 @@ from types import FrameType
 from runbooks.domain.errors import QuellError
 from tasks.installation import Installation, open_installation
 from tasks.intake.bell import Listener, bell_of
-from tasks.intake.dispatching import Dispatcher, Start, dispatcher_on
+from tasks.intake.dispatching import SIGNALS, Dispatcher, Start, dispatcher_on
+from tasks.intake.sealing import EarlySealing
 from tasks.intake.understanding import Intake
 
 log = logging.getLogger("quell.dispatcher")
 
+SWITCH_SECONDS = 0.001
+"""How long one thread keeps the interpreter while another waits for it; Python's own 5 ms add up in a hurry."""
 LOOK_SECONDS = 1.0
 """Without a bell, and for what only time brings."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
@@ -42,11 +46,13 @@ class Work:
     made: threading.Event = field(default_factory=threading.Event)
     """Set when an incident was made."""
     pause: Callable[[float], object] = field(init=False)
+    sealing: EarlySealing = field(init=False)
     _said: str = ""
     """What was logged last: an outage is one line, not one a second."""
 
     def __post_init__(self) -> None:
         self.pause = self.stop.wait
+        self.sealing = EarlySealing(self.installation, SIGNALS)
 
     def take_in(self) -> None:
         """Deliveries to incidents, until asked to stop; everything that is there is taken in first."""
@@ -77,7 +83,7 @@ class Work:
             while not self.stop.is_set():
                 self.made.clear()
                 started: bool | None = None
-                if self._survives(dispatcher.open_all) and time.monotonic() >= next_try:
+                if self._survives(lambda: self._open_all(dispatcher)) and time.monotonic() >= next_try:
                     started = self._tried(dispatcher)
                 if started:
                     pause = FIRST_PAUSE_SECONDS
@@ -89,6 +95,11 @@ class Work:
                 self.made.wait(max(0.0, min(LOOK_SECONDS, next_try - time.monotonic())) or LOOK_SECONDS)
         finally:
             dispatcher.store.close()
+            self.sealing.close()
+
+    def _open_all(self, dispatcher: Dispatcher) -> None:
+        for incident in dispatcher.open_all():
+            self.sealing.begin(incident)
 
     def _tried(self, dispatcher: Dispatcher) -> bool | None:
         """Whether one more response was started; None when none is due."""
@@ -125,6 +136,8 @@ def run_dispatcher(home: Path, start: Start | None = None) -> int:
         "0"  # its pauses double from two seconds; ours begin at fifty milliseconds
     )
     work = Work(installation, start or _starter(home))
+    work.sealing.prepare()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     def asked(number: int, frame: FrameType | None) -> None:
         del number, frame

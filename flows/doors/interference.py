@@ -53,13 +53,13 @@ def note_working(installation: Installation, incident: str) -> None:
     """A process holds the lease: does the engine show its run as running?"""
     row = installation.store.lease_of(lease_name(incident))
     run_id = row.holder.rpartition("/")[2] if row else ""
+    began = installation.store.entries(incident, types=(EntryType.RUN_STARTED,), flow_run_id=run_id)
+    if not began or milliseconds_between(began[-1].at, clock()) < 1000 * JUST_NOW_SECONDS:
+        return  # its tags may not be there yet, and it has better things to do than to wait for our questions
     run = next((run for run in runs_of(incident) if str(run.id) == run_id), None)
     again = installation.store.lease_of(lease_name(incident))
     if row is None or again is None or again.holder != row.holder:
         return
-    began = installation.store.entries(incident, types=(EntryType.RUN_STARTED,), flow_run_id=run_id)
-    if not began or milliseconds_between(began[-1].at, clock()) < 1000 * JUST_NOW_SECONDS:
-        return  # its tags may not be there yet
     if run is None:
         note(installation, incident, run_id, "deleted", "the working run was deleted, or its tags were", "gone")
     elif run.state is not None and state_name(run.state) not in WHILE_WORKING:

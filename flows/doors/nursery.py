@@ -64,6 +64,7 @@ class NurseryDoor:
     _reading: asyncio.Task[None] | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
+    _related: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def open(self) -> None:
         """Start it and wait until everything is imported."""
@@ -105,6 +106,8 @@ class NurseryDoor:
             self.flow_names, self.broken = message["ready"], message["broken"]
             for entrypoint, error in self.broken.items():
                 _log.error("Cannot start %s: %s", entrypoint, error)
+            if self._related:
+                self.know(self._related)
             self._ready.set()
         elif "started" in message:
             child = RunChild(
@@ -119,6 +122,11 @@ class NurseryDoor:
     def _say(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
             self._writer.write(json.dumps(message).encode() + b"\n")
+
+    def know(self, related: list[tuple[str, str, str]]) -> None:
+        """What Prefect names beside the events of every run: kind, key, JSON. Children forked from now on have it."""
+        self._related = related
+        self._say({"know": related})
 
     async def start(self, run: Run) -> RunChild:
         """Give the run to a waiting child, or to one forked now."""

@@ -4,7 +4,8 @@
 ahead and waiting, each used for one run, so that a run starts without an interpreter start (2 s) or a fork. It has one
 thread only, which is what makes forking safe, and it alone reaps its children, so a signal never meets a reused number.
 
-Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..}}, {"signal": PID, "number": N}.
+Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..}},
+{"know": [[KIND, KEY, JSON], ..]}, {"signal": PID, "number": N}.
 Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "pid": .., "mark": ..},
 {"ended": PID, "code": ..}. When the worker goes away, however it goes, everything here dies with it.
 """
@@ -25,22 +26,29 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, NoReturn
 from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun
+from prefect._internal.schemas.bases import ObjectBaseModel
+from prefect.client.schemas.objects import Flow, FlowRun, WorkPool, WorkQueue
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.engine import handle_engine_signals
+from prefect.events.related import RESOURCE_CACHE
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.types import DateTime
 
 from flows.doors.processes import die_with_parent, start_mark
 from tasks.warming import open_early, warm
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
+SWITCH_SECONDS = 0.001
+"""How long one thread of a run keeps the interpreter while another waits for it; Python's own 5 ms add up in a hurry."""
 REFILL_PAUSE_SECONDS = 1.5  # so that a new run has the processor first, and a broken machine is not also a fork bomb
 LATE_IMPORTS = (
     "prefect.task_engine",
@@ -95,6 +103,11 @@ class Nursery:
                     return job
 
     def _obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
+        if "know" in order:
+            know(order["know"])
+            for pid in self.idle:  # they do not know it; others take their places
+                os.kill(pid, signal.SIGKILL)
+            return None
         if "signal" in order:
             if order["signal"] in self.busy:
                 os.kill(order["signal"], order["number"])
@@ -207,6 +220,22 @@ async def _left(client: contextlib.AbstractAsyncContextManager[object]) -> None:
     await client.__aexit__(None, None, None)
 
 
+RELATED: dict[str, type[ObjectBaseModel]] = {
+    "flow": Flow, "deployment": DeploymentResponse, "work-queue": WorkQueue, "work-pool": WorkPool,
+}  # fmt: skip
+
+
+def know(related: list[tuple[str, str, str]]) -> None:
+    """What Prefect names beside each event of a run (kind, key, JSON), as the worker has read it already.
+
+    Prefect's client would ask for each of them in each run, at the worst moment, and keeps the answers for the life of the process. A
+    release that keeps them elsewhere asks as it always did.
+    """
+    for kind, key, told in related:
+        found = RELATED[kind].model_validate_json(told)
+        RESOURCE_CACHE[f"{kind}.{key}"] = ({"kind": kind, "object": found}, DateTime.now(UTC))
+
+
 def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:
     """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
 
@@ -253,6 +282,7 @@ def main() -> None:
     report = preload(sys.argv[4:])
     if threading.active_count() > 1:
         report["broken"]["(threads)"] = "a flow module started a thread at import; forking after that can hang"
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # keeps the shared pages shared: the children's collector does not touch them
     nursery.say(dict(report))
     job = nursery.serve()

@@ -39,6 +39,8 @@ from flows.doors.standby import CANCEL_SIGNAL
 
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
 ORPHAN_AGE_SECONDS = 10.0
+AFTER_THE_START_SECONDS = 1.0
+"""Until then a new run has the engine, which answers one after the other, for itself."""
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 
@@ -134,6 +136,15 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
                 await self._examined(FlowRun(flow_id=deployment.flow_id, deployment_id=deployment.id))
             except ObjectNotFound:
                 continue  # it may come later
+        pool, queues = await asyncio.gather(
+            self.client.read_work_pool(POOL), self.client.read_work_queues(work_pool_name=POOL)
+        )
+        around = [("work-pool", str(pool.name), pool.model_dump_json())]
+        around += [("work-queue", str(one.id), one.model_dump_json()) for one in queues]
+        for deployment, flow in self._known.values():
+            around.append(("deployment", str(deployment.id), deployment.model_dump_json()))
+            around.append(("flow", str(flow.id), flow.model_dump_json()))
+        self._nursery.know(around)
 
     @property
     def _full(self) -> bool:
@@ -244,21 +255,25 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         return QuellResult(identifier=str(flow_run.id), status_code=0)  # crashes are reported already, once
 
     async def _run(self, flow_run: FlowRun, examined: Examined, *, again: bool = False) -> None:
-        """`again`: it was examined by what we knew; should that be no longer true, the child ends before it has begun."""
+        """`again`: it was examined by what we knew; should that be no longer true, the child is ended."""
         told = flow_run.model_dump_json(exclude_unset=True)
         run = Run(flow_run.id, told, examined.module, examined.attribute, self._environment_of(flow_run))
         child = await self._nursery.start(run)
         identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
-        beside: list[asyncio.Task[Any]] = [
-            asyncio.create_task(self.client.update_flow_run(flow_run.id, infrastructure_pid=identity))
-        ]
+        beside = [asyncio.create_task(self._name(flow_run, child, identity))]
         if again:
             beside.append(asyncio.create_task(self._examine_again(flow_run, child)))
         code = await child.ended
         await asyncio.gather(*beside, return_exceptions=True)
         await self._conclude(flow_run, identity, code)
 
+    async def _name(self, flow_run: FlowRun, child: RunChild, identity: str) -> None:
+        """Write down which process runs it, a moment later: first it has the engine for itself."""
+        await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
+        await self.client.update_flow_run(flow_run.id, infrastructure_pid=identity)
+
     async def _examine_again(self, flow_run: FlowRun, child: RunChild) -> None:
+        await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
         examined = await self._examined(flow_run)
         if examined.objection:
             await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)

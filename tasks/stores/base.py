@@ -118,6 +118,9 @@ class LedgerStore(Protocol):
     def lease_of(self, name: str) -> LeaseRow | None:
         """Who has it, ended or not; None when nobody took it or it was given back."""
 
+    def close(self) -> None:
+        """Give all connections up; a later call opens others."""
+
 
 class SourceFacts(Value):
     """What a source says of itself when it handed something over; the fields of the same names in a Collection."""

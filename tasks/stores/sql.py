@@ -205,6 +205,10 @@ class SqlLedger:
     def lease_of(self, name: str) -> LeaseRow | None:
         return transact(self._engine, lambda c: claims.lease_of(c, name), reading=True)
 
+    def close(self) -> None:
+        self._line.close()
+        self._engine.dispose()
+
     def _read(self, query: Any) -> Sequence[Any]:
         return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)
 

@@ -96,7 +96,10 @@ class Looked(Value):
 
 
 def look(installation: Installation, action: ContainmentAction, deadline_seconds: int) -> Looked:
-    """Probe every path of one act until all are refused N times in a row, or the deadline."""
+    """Probe every path of one act until all are refused N times in a row, or the deadline.
+
+    What was refused is looked at again at once; a path that is still open, because of a cache, less and less often.
+    """
     configuration = installation.active()
     system = configuration.systems[action.system]
     deadline = later(clock(), deadline_seconds)
@@ -106,7 +109,7 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
         for name in action.probes
     }
     status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-    rounds = 0
+    rounds, wait = 0, installation.settings.limits.probe_confirm_milliseconds
     while eyes:
         rounds += 1
         for name, connector in eyes.items():
@@ -115,9 +118,10 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
         if status is ContainmentStatus.EFFECTIVE or clock() > deadline:
             break
+        limits = installation.settings.limits
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
-        limits = installation.settings.limits  # what was refused is confirmed at once; a cache is given its time
-        pause((limits.probe_confirm_milliseconds if refused else limits.probe_interval_milliseconds) / 1000)
+        wait = limits.probe_confirm_milliseconds if refused else min(2 * wait, limits.probe_interval_milliseconds)
+        pause(wait / 1000)
     effective = status is ContainmentStatus.EFFECTIVE
     return Looked(
         status=status, because=because, rounds=rounds,

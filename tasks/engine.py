@@ -4,12 +4,9 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
-from typing import Protocol, Self
 from uuid import UUID
 
 import httpx
@@ -32,20 +29,11 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
-from prefect.states import Cancelled, Pending, Scheduled
+from prefect.states import Cancelled
 
-from runbooks.domain.errors import BookError, UnreachableError
+from runbooks.domain.errors import UnreachableError
 from runbooks.domain.identifiers import INCIDENT_TAG, incident_tag
 from runbooks.domain.incident import Archetype
-
-
-def deployment_name(stem: str) -> str:
-    """Prefect's full name of a deployment: the flow as people read it, and the stem, `prompt-injection/prompt_injection`."""
-    return f"{stem.replace('_', '-')}/{stem}"
-
-
-_KNOWN_ALREADY = {"system": "see the incident", "what_happened": "see the incident"}
-"""The form insists on these two; for an incident that is open they are in the record."""
 
 
 def run_name(incident_id: str, generation: int = 0) -> str:
@@ -53,17 +41,15 @@ def run_name(incident_id: str, generation: int = 0) -> str:
     return f"{incident_id}, restart {generation}" if generation else incident_id
 
 
-START_PATIENCE_SECONDS = 10
-"""How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
 _BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CRASHED]
 
 
 @contextmanager
 def engine() -> Iterator[SyncPrefectClient]:
     """A client of the configured Prefect API; every failure to reach it becomes an UnreachableError."""
-    _demand_address()
+    demand_address()
     line = _line.get()
-    with _told():
+    with told():
         if line is not None:
             yield line.client()
             return
@@ -109,7 +95,7 @@ def one_line() -> Iterator[None]:
         line.close()
 
 
-def _demand_address() -> None:
+def demand_address() -> None:
     if not PREFECT_API_URL.value():
         raise UnreachableError(
             "Prefect was never started here.", now="waiting incidents keep waiting.", next_step="start `quell up`."
@@ -117,7 +103,7 @@ def _demand_address() -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
@@ -126,113 +112,6 @@ def _told() -> Iterator[None]:
             now="the record is unchanged by this; waiting incidents keep waiting.",
             next_step="start `quell up`, or set PREFECT_API_URL to a server that runs.",
         ) from error
-
-
-def start_response_run(flow: str, incident_id: str, generation: int, *, drill: bool) -> UUID:
-    """Start (or find, if it was started already) the run of this generation of the response."""
-    with engine() as client:
-        deployment = client.read_deployment_by_name(deployment_name(flow))
-        return _create(client, deployment.id, incident_id, generation, drill=drill).id
-
-
-def _create(
-    client: SyncPrefectClient, deployment: UUID, incident_id: str, generation: int, *, drill: bool,
-    state: State | None = None,
-) -> FlowRun:  # fmt: skip
-    """Identifiers only: Prefect reads markers and templates in parameters, and nobody's text gets there."""
-    return client.create_flow_run_from_deployment(
-        deployment, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}}, state=state,
-        tags=[incident_tag(incident_id), *(["drill"] if drill else [])],
-        idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
-    )  # fmt: skip
-
-
-class Place(Protocol):
-    """A place that a worker keeps free for one run."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def give(self, flow_run: str) -> bool:
-        """Hand over a run, as JSON; whether the worker took it."""
-
-
-class Starter:
-    """Starts first responses over one connection that stays open: one request each instead of five.
-
-    The deployment of a flow is read once; one that was replaced meanwhile is read again. It repeats nothing by itself.
-    """
-
-    def __init__(
-        self, look: Callable[[], object] = lambda: None, place: Callable[[], Place | None] = lambda: None
-    ) -> None:
-        """`look` is called before each connection: where is Prefect now? `place`: is there a worker with room here?"""
-        self._look = look
-        self._place = place
-        self._client: SyncPrefectClient | None = None
-        self._deployments: dict[str, UUID] = {}
-
-    def __call__(self, flow: str, incident_id: str, drill: bool) -> str:
-        """The id of the run; UnreachableError when nobody knows whether it was started: ask again.
-
-        BookError when Prefect answers and will not start this one, so that the others need not wait for it.
-        """
-        try:
-            with _told():
-                return self._start(flow, incident_id, drill=drill)
-        except UnreachableError as error:
-            self.close()
-            self._deployments.clear()
-            if _refused(error.__cause__):
-                raise BookError(
-                    f"Prefect will not start {flow}: {error.problem}", now=error.now,
-                    next_step="`quell up` writes its deployments anew; the response is asked for again by itself.",
-                ) from error  # fmt: skip
-            raise
-
-    def _start(self, flow: str, incident_id: str, *, drill: bool) -> str:
-        if self._client is None:
-            self._look()
-            _demand_address()
-            self._client = get_client(sync_client=True, httpx_settings={"timeout": START_PATIENCE_SECONDS}).__enter__()
-        if flow not in self._deployments:
-            self._deployments[flow] = self._client.read_deployment_by_name(deployment_name(flow)).id
-        deployment, place = self._deployments[flow], self._place()
-        if place is None:
-            return str(_create(self._client, deployment, incident_id, 0, drill=drill).id)
-        with place:
-            mark = f"handed to the worker of this machine ({secrets.token_hex(6)})"
-            run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
-            new = run.state is not None and run.state.message == mark  # else it is there from an earlier try
-            if new and not place.give(run.model_dump_json(exclude_unset=True)):
-                self._client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
-        return str(run.id)
-
-    def close(self) -> None:
-        """Let the connection go."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.__exit__(None, None, None)
-
-
-def _refused(cause: BaseException | None) -> bool:
-    """Whether Prefect understood and said no; a wrong credential or a limit concerns everybody and may pass."""
-    if isinstance(cause, PrefectHTTPStatusError) and not isinstance(cause, ObjectNotFound):
-        return cause.response.status_code in (400, 404, 422)
-    return isinstance(cause, ObjectNotFound)
-
-
-def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:
-    """Schedule the review as a run of its own; the same incident gives the same run."""
-    tags = [incident_tag(incident_id), "review", *(["drill"] if drill else [])]
-    with engine() as client:
-        deployment = client.read_deployment_by_name(deployment_name("post_incident_review"))
-        run = client.create_flow_run_from_deployment(
-            deployment.id, parameters={"incident": incident_id}, tags=tags, state=Scheduled(scheduled_time=due),
-            idempotency_key=f"review/{incident_id}", name=f"review-{incident_id.lower()}",
-        )  # fmt: skip
-        return str(run.id)
 
 
 def runs_of(incident_id: str) -> list[FlowRun]:
@@ -273,12 +152,6 @@ def starts_without_incident() -> list[FlowRun]:
         if not any(tag.startswith(INCIDENT_TAG) for tag in run.tags)
         and not dict(run.parameters.get("start") or {}).get("incident")
     ]  # fmt: skip
-
-
-def start_again(flow_run_id: UUID) -> None:
-    """Let the same run begin once more, with what it was started with."""
-    with engine() as client:
-        client.set_flow_run_state(flow_run_id, Scheduled(message="its process died before it had begun"), force=True)
 
 
 def has_form(flow_run_id: UUID | str, key: str) -> bool:

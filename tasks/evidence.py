@@ -38,18 +38,16 @@ def seal_evidence(incident_id: str) -> Digest:
 def seal_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
     """The same for any caller. One seals at a time; whoever comes second waits, and finds it done or goes on with it."""
     store, name, holder = installation.store, f"sealing/{incident_id}", this_process(f"sealing-{token_hex(4)}")
-    while True:
-        done = writer.find(f"sealed/{incident_id}")
-        if done is not None:
-            return done.subject["manifest"]
+    fence = None
+    while (done := writer.find(f"sealed/{incident_id}")) is None and fence is None:
         fence = store.take_lease(name, holder=holder, now=clock(), seconds=SEALING_LEASE_SECONDS, gone=is_gone)
-        if fence is not None:
-            break
-        pause(SEALING_LOOK_SECONDS)
-    try:
-        return _seal_once(installation, writer, incident_id)
+        if fence is None:
+            pause(SEALING_LOOK_SECONDS)
+    try:  # whoever held the lease before us may have sealed between our look and our turn
+        return done.subject["manifest"] if done is not None else _seal_once(installation, writer, incident_id)
     finally:
-        store.release_lease(name, holder, fence)
+        if fence is not None:
+            store.release_lease(name, holder, fence)
 
 
 def _seal_once(installation: Installation, writer: Pen, incident_id: str) -> Digest:

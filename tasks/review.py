@@ -13,10 +13,10 @@ from runbooks.domain.instants import instant_from, moment
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.review import Review, review_due
 from tasks.approval import plan_of
-from tasks.engine import start_review_run
 from tasks.glasses import glass_in, glasses_of
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.starting import start_review_run
 from tasks.step import here, pen, step
 
 

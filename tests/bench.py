@@ -6,60 +6,18 @@ A measurement is a function that returns JSON; put it on the list and it is meas
 import json
 import os
 import platform
-import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from runbooks.domain.value import Json
-from tests import bench_classification, bench_correlation, bench_evidence, bench_intake, bench_memory
+from tests import bench_classification, bench_correlation, bench_evidence, bench_intake, bench_memory, bench_start
 
 Measurement = Callable[[], dict[str, Json]]
-APPROVALS = 12
-
-
-def percentiles(milliseconds: list[int]) -> dict[str, Json]:
-    """p50, p95 and all of them, in milliseconds."""
-    ordered = sorted(milliseconds)
-    at95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)] if ordered else 0
-    return {
-        "n": len(ordered),
-        "p50_ms": round(statistics.median(ordered)),
-        "p95_ms": at95,
-        "all_ms": list(milliseconds),
-    }
-
-
-def approval() -> dict[str, Json]:
-    """From the decision's entry to the receipt's entry, through `quell approve`, the bell and the warm worker."""
-    from flows.doors.drill import command
-    from runbooks.domain.instants import milliseconds_between
-    from runbooks.domain.ledger import EntryType
-    from tests.attacks.ground import standing, until
-    from tests.attacks.on_acts import give_back
-
-    took: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="quell-bench-") as folder, standing(Path(folder) / "home") as ground:
-        os.environ["QUELL_HOME"] = str(ground.home)
-        for _ in range(APPROVALS):
-            incident = ground.declare()
-            request = ground.request(incident)
-            since = 0
-            for person in ("ana", "cleo"):  # the second decides; the run waits again when they answer
-                ground.gate(incident, since)
-                since = ground.installation.store.size()
-                command("approve", request.id, "--as", person, "--key", str(ground.key(person)), "--reason", "bench")
-            done = until(lambda i=incident: ground.entries(i, EntryType.EFFECT_APPLIED), "it is applied", 30)[0]  # type: ignore[misc]
-            decided = ground.entries(incident, EntryType.DECISION_RECORDED)[-1]
-            took.append(milliseconds_between(decided.at, done.at))
-            ground.gate(incident, done.index)
-            give_back(ground, incident, "refund-tool")
-    return {"goal_p95_ms": 500, **percentiles(took)}
 
 
 MEASUREMENTS: dict[str, Measurement] = {
-    "approval": approval,
+    **bench_start.MEASUREMENTS,
     **bench_evidence.MEASUREMENTS,
     **bench_classification.MEASUREMENTS,
     **bench_intake.MEASUREMENTS,

@@ -1,74 +1,255 @@
-"""How soon after a signal or a decision the harmful ability is gone, through the real thing: door, Prefect, worker, connector.
+"""How soon after a signal, or a decision, the harmful ability is gone: through door, Prefect, worker, connector and probe.
 
-Every measured start is an incident of its own, on a system of its own; all systems are one practice agent, put back to how
-it was before each. Beside it, in the same run, the same deployments on Prefect's stock process worker.
+Each measured incident is on a system of its own; all of these are one practice agent, put back to how it was before each.
+Beside quell's worker, in the same run, Prefect's own process worker starts the same deployments.
 """
 
 import json
 import os
-import sys
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flows.doors import practice
+from flows.doors.commands._bell import ring_bell
 from flows.doors.door.address import door_url
 from flows.doors.drill import opened_by
+from flows.doors.processes import start_mark
 from flows.doors.sender import send
-from flows.doors.up import start_in_background, stop
-from runbooks.domain.ledger import EntryType
+from flows.doors.up import attach, start_in_background, stop
+from runbooks.domain.approval import Answer
+from runbooks.domain.instants import Instant, instant_from_ns, milliseconds_between
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.severity import Severity
+from runbooks.domain.value import Json
+from tasks.approval import eligible, requests_of, verdict_on
+from tasks.decisions import statement_for, submit_decision
 from tasks.installation import Installation, open_installation
-from tasks.ledger import INSTALLATION
+from tasks.ledger import INSTALLATION, door_actor
+from tasks.proofs import sign_ssh
 from tasks.settings import load_configuration, load_settings
+from tests.bench_worker import stock_worker
 from tests.flows.far_sides import FarSide
 from tests.flows.ground import COMMANDS
+from tests.flows.papers import paper
 from tests.flows.people import until
+from tests.steps.test_telling import Receiver
+
+STARTS, COLD, STOCK_STARTS = 20, 2, 3
+"""Measured starts; those before them, which find caches cold; those of the stock worker."""
+BURST, STORM = 30, 10_000
+QUIET_SECONDS = 20
+GOAL_P95_MS, GOAL_FIRST_S, GOAL_LAST_S = 500, 1.0, 5.0
+LABEL = "mass-tool-use"
+
+
+def percentiles(milliseconds: list[int]) -> dict[str, Json]:
+    """p50, p95 and all of them, in milliseconds."""
+    ordered = sorted(milliseconds)
+    at95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)] if ordered else 0
+    return {
+        "n": len(ordered), "p50_ms": round(statistics.median(ordered)) if ordered else 0, "p95_ms": at95,
+        "all_ms": list(milliseconds),
+    }  # fmt: skip
+
+
+@dataclass
+class Ground:
+    """Everything up, one practice agent behind many systems, and systems on paper."""
+
+    home: Path
+    place: Installation
+    side: FarSide
+
+    def signal(self, system: str, **more: object) -> str:
+        """One signed webhook, as the agent's monitor sends it; returns the receipt."""
+        data = {"system": system, "labels": [LABEL], "text": "it refunds everybody", **more}
+        url, secret = f"{door_url(self.home)}/signals/{practice.MONITOR}", practice.monitor_secret(self.home)
+        return str(json.loads(send(url, secret, "tool_use.mass", data))["receipt"])
+
+    def entries(self, incident: str, *types: EntryType) -> list[LedgerEntry]:
+        return self.place.store.entries(incident, types=types)
+
+    def wait(self, incident: str, kind: EntryType, seconds: float = 120, **body: Json) -> LedgerEntry:
+        """The first entry of this kind with this in its body, once it stands."""
+
+        def found() -> list[LedgerEntry]:
+            return [one for one in self.entries(incident, kind) if body.items() <= one.body.items()]
+
+        first: LedgerEntry = until(found, seconds, what=f"{kind} of {incident}")[0]
+        return first
+
+    def approve(self, incident: str, step: str) -> Instant:
+        """Everybody who is needed says yes to this act; the instant of the deciding answer. The bell is rung after it."""
+        request = next(one for one in requests_of(self.place, incident) if one.step == step)
+        for person in eligible(self.place.active(), request):
+            statement = statement_for(self.place, request, Answer.APPROVE, person, "bench")
+            signature = sign_ssh(statement, practice.key_file(self.home, person))
+            submit_decision(self.place, statement, door=door_actor("bench"), signature=signature)
+            if verdict_on(self.place, request).still_needed == 0:
+                break
+        ring_bell(self.place, incident)  # as `quell approve` does
+        return self.entries(incident, EntryType.DECISION_RECORDED)[-1].at
 
 
 @contextmanager
-def standing(home: Path, count: int) -> Iterator[tuple[Installation, FarSide]]:
+def standing(systems: tuple[str, ...], papers: tuple[str, ...] = (), pager: str = "") -> Iterator[Ground]:
+    """All of it, gone afterwards. What policy pre-authorises holds for all these systems. `pager`: who hears of openings."""
     with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quell-bench-"))) / "home"
         world = stack.enter_context(practice.prepare(home, 7, prompt_cache_seconds=1.0))
         os.environ["QUELL_HOME"] = str(home)
+        (home / "config" / "defaults.toml").write_text("")  # the limits that are shipped, not a drill's shorter ones
         side = FarSide(world)
         stack.callback(side.close)
-        installation = open_installation(home)
-        base = load_configuration(load_settings(home))
-        filled = base.systems["support-agent"]
-        names = [f"agent-{n}" for n in range(count)]
-        rule = base.policy.preauthorised[0].model_copy(update={"systems": tuple(names), "incidents_per_hour": 1000})
-        installation.activate(
-            base.model_copy(update={"systems": {n: filled for n in names}, "policy": base.policy.model_copy(update={"preauthorised": (rule,)})}),
-            INSTALLATION, {"proof": "bench"},
+        place, base = open_installation(home), load_configuration(load_settings(home))
+        rule = base.policy.preauthorised[0].model_copy(
+            update={"systems": (*systems, *papers), "incidents_per_hour": 1000}
         )
+        (home / "secrets" / "pager").write_text(pager)
+        told: dict[str, object] = {
+            "channels": {"pager": "file:secrets/pager"}, "opening_channels": dict.fromkeys(Severity, ("pager",)),
+        }  # fmt: skip
+        configuration = base.model_copy(
+            update={
+                "systems": dict.fromkeys(systems, base.systems["support-agent"])
+                | {name: paper(home, name) for name in papers},
+                "policy": base.policy.model_copy(update={"preauthorised": (rule,)} | (told if pager else {})),
+            }
+        )
+        place.activate(configuration, INSTALLATION, {"proof": "a bench's own configuration"})
         stack.callback(stop, home)
         start_in_background(home, 240, commands=COMMANDS)
-        yield installation, side
+        time.sleep(5)  # what starts beside it has started
+        yield Ground(home, place, side)
 
 
-def main() -> None:
-    count = int(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder, standing(Path(folder) / "home", count) as (place, side):
-        secret = practice.monitor_secret(place.settings.home)
-        url = f"{door_url(place.settings.home)}/signals/{practice.MONITOR}"
-        time.sleep(3)
-        for n in range(count):
-            side.reset()
-            time.sleep(1.5)
-            began = time.time_ns()
-            receipt = json.loads(send(url, secret, "tool_use.mass", {"system": f"agent-{n}", "labels": ["mass-tool-use"], "text": "x"}))["receipt"]
-            acked = time.time_ns()
-            incident = opened_by(place, receipt)
-            until(lambda: place.store.entries(incident, types=(EntryType.PROBES_JUDGED,)), 60)
-            until(lambda: place.store.entries(incident, types=(EntryType.RUN_SUSPENDED,)), 60)
-            print("== began", began); print("== ack", (acked - began) / 1e6)
-            from runbooks.domain.instants import milliseconds_between, instant_from_ns
-            b = instant_from_ns(began)
-            for e in place.store.entries(incident):
-                print("  ", milliseconds_between(b, e.at), e.type, e.body.get("action", e.body.get("source", "")), e.body.get("effective_at") and milliseconds_between(b, e.body["effective_at"]), e.body.get("probes"))
+def start() -> dict[str, Json]:
+    """Signed POST to the first act probed effective, and a decision to its act, with both workers in one run."""
+    ours = tuple(f"agent-{number}" for number in range(COLD + STARTS))
+    theirs = tuple(f"stock-{number}" for number in range(STOCK_STARTS))
+    with standing((*ours, *theirs)) as ground:
+        effective, applied = _measured(ground, ours)
+        with stock_worker(ground.home, "agentic_misalignment"):
+            time.sleep(10)  # it is up
+            effective_stock, applied_stock = _measured(ground, theirs)
+    found = percentiles(effective[COLD:])
+    decided = percentiles(applied[COLD:])
+    return {
+        "signed_post_to_probed_effective": found, "goal_p95_ms": GOAL_P95_MS,
+        "met": int(str(found["p95_ms"])) <= GOAL_P95_MS, "cold_ms": list(effective[:COLD]),
+        "decision_to_applied": decided, "decision_met": int(str(decided["p95_ms"])) <= GOAL_P95_MS,
+        "stock_process_worker": {
+            "signed_post_to_probed_effective": percentiles(effective_stock),
+            "decision_to_applied": percentiles(applied_stock),
+        },
+    }  # fmt: skip
 
 
-main()
+def _measured(ground: Ground, systems: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """For each system: milliseconds from sending to the first act that is known to be effective; from decision to act."""
+    effective, applied = [], []
+    for system in systems:
+        ground.side.reset()
+        time.sleep(1.0)  # the agent's caches have seen it, and the last response sleeps
+        began = instant_from_ns(time.time_ns())
+        incident = opened_by(ground.place, ground.signal(system))
+        effective.append(
+            milliseconds_between(began, ground.wait(incident, EntryType.PROBES_JUDGED, status="effective").at)
+        )
+        ground.wait(incident, EntryType.RUN_SUSPENDED)
+        time.sleep(1.0)
+        decided = ground.approve(incident, "system-prompt")
+        act = ground.wait(incident, EntryType.EFFECT_APPLIED, action="system-prompt")
+        applied.append(milliseconds_between(decided, act.at))
+        ground.wait(incident, EntryType.RUN_SUSPENDED, form="gate-1")
+    return effective, applied
+
+
+def burst() -> dict[str, Json]:
+    """So many different incidents at once: from the first sending to the first and to the last run that responds."""
+    names = tuple(f"burst-{number}" for number in range(BURST))
+    with standing((), ("warm-up", *names)) as ground:
+        ground.wait(opened_by(ground.place, ground.signal("warm-up")), EntryType.INCIDENT_CLOSED)
+        began = instant_from_ns(time.time_ns())
+        with ThreadPoolExecutor(8) as pool:
+            receipts = list(pool.map(ground.signal, names))
+        incidents = [opened_by(ground.place, receipt) for receipt in receipts]
+        starts = [milliseconds_between(began, ground.wait(one, EntryType.RUN_STARTED).at) / 1000 for one in incidents]
+        proofs = [milliseconds_between(began, ground.wait(one, EntryType.PROBES_JUDGED).at) / 1000 for one in incidents]
+        runs = sum(len({e.flow_run_id for e in ground.entries(one, EntryType.RUN_STARTED)}) for one in incidents)
+    return {
+        "incidents": len(set(incidents)), "runs": runs, "first_start_s": min(starts), "last_start_s": max(starts),
+        "first_proven_s": min(proofs), "last_proven_s": max(proofs), "lost": BURST - len(set(incidents)),
+        "goal_first_s": GOAL_FIRST_S, "goal_last_s": GOAL_LAST_S,
+        "met": min(starts) <= GOAL_FIRST_S and max(starts) <= GOAL_LAST_S,
+    }  # fmt: skip
+
+
+def storm() -> dict[str, Json]:
+    """Ten thousand alerts of one cause: how many incidents, runs and pages they become. A pager of our own counts."""
+    pager = Receiver()
+    with standing((), ("storm",), pager.address) as ground, ThreadPoolExecutor(8) as pool:
+        began = time.monotonic()
+        receipts = list(pool.map(lambda number: ground.signal("storm", alert=f"a-{number % 100}"), range(STORM)))
+        sent = time.monotonic() - began
+        incident = opened_by(ground.place, receipts[0])
+
+        def counted() -> bool:
+            seen = ground.entries(incident, EntryType.SIGNAL_RECEIVED)
+            return bool(seen) and int(seen[-1].body["signals"]) == STORM
+
+        until(counted, 300, what="every signal is counted")
+        took = time.monotonic() - began
+        opened = ground.place.store.entries(types=(EntryType.INCIDENT_OPENED,))
+        runs = {entry.flow_run_id for entry in ground.entries(incident, EntryType.RUN_STARTED)}
+    pager.close()
+    return {
+        "alerts": len(set(receipts)), "incidents": len(opened), "runs": len(runs), "pages": len(pager.heard),
+        "sent_s": round(sent, 1), "counted_s": round(took, 1),
+        "met": (len(set(receipts)), len(opened), len(runs), len(pager.heard)) == (STORM, 1, 1, 1),
+    }  # fmt: skip
+
+
+def idle() -> dict[str, Json]:
+    """What each process costs while nothing happens: percent of one core, and megabytes."""
+    with standing((), ("nothing",)) as ground:
+        status = attach(ground.home)
+        assert status is not None
+        families = {name: _family(int(child["pid"])) for name, child in status.children.items()}
+        before = {name: sum(map(_worked, pids)) for name, pids in families.items()}
+        time.sleep(QUIET_SECONDS)
+        return {
+            name: {
+                "core_percent": round(100 * (sum(map(_worked, pids)) - before[name]) / QUIET_SECONDS, 1),
+                "megabytes": round(sum(map(_private, pids)) / 1024),
+            }
+            for name, pids in families.items()
+        }
+
+
+def _family(pid: int) -> list[int]:
+    from tests.flows.ground import family
+
+    return [one for one in family(pid) if start_mark(one)]
+
+
+def _worked(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _private(pid: int) -> int:
+    """Kilobytes, what is shared between forked processes divided among them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+
+
+MEASUREMENTS: dict[str, Callable[[], dict[str, Json]]] = {
+    "start": start, "burst": burst, "storm": storm, "idle": idle,
+}  # fmt: skip

@@ -20,10 +20,10 @@ from pathlib import Path
 from types import FrameType
 
 from runbooks.domain.errors import QuellError
+from tasks.early_sealing import EarlySealing
 from tasks.installation import Installation, open_installation
 from tasks.intake.bell import Listener, bell_of
 from tasks.intake.dispatching import SIGNALS, Dispatcher, Start, dispatcher_on
-from tasks.intake.sealing import EarlySealing
 from tasks.intake.understanding import Intake
 
 log = logging.getLogger("quell.dispatcher")
@@ -124,7 +124,7 @@ def _look_for_engine(home: Path) -> None:
 
 def _starter(home: Path) -> Start:
     place = partial(import_module("flows.doors.handing").ask_for_a_place, home)
-    starter: Start = import_module("tasks.engine").Starter(partial(_look_for_engine, home), place)
+    starter: Start = import_module("tasks.starting").Starter(partial(_look_for_engine, home), place)
     return starter
 
 

@@ -20,6 +20,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.doors.listing import POOL
+
 PATIENCE_SECONDS = 1.0
 """The dispatcher's, for each answer of the worker."""
 KEPT_FREE_SECONDS = 20.0
@@ -54,8 +56,10 @@ class Place:
             return False
 
 
-def ask_for_a_place(home: Path) -> Place | None:
-    """A place with the worker of this home; None when there is none now."""
+def ask_for_a_place(home: Path, pool: str) -> Place | None:
+    """A place with the worker of this home; None when there is none now, or runs of this pool are not its business."""
+    if pool != POOL:
+        return None
     line = socket.socket(socket.AF_UNIX)
     line.settimeout(PATIENCE_SECONDS)
     try:

@@ -41,8 +41,6 @@ from tasks.engine import (
     ring,
     runs_of,
     set_aside,
-    start_again,
-    start_response_run,
     starts_without_incident,
     state_name,
 )
@@ -55,6 +53,7 @@ from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
 from tasks.presence import lease_name
 from tasks.review import schedule_now
+from tasks.starting import start_again, start_response_run
 
 log = logging.getLogger("quell.keeper")
 

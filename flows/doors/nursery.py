@@ -103,7 +103,9 @@ class NurseryDoor:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "ready" in message:
-            self.flow_names, self.broken = message["ready"], message["broken"]
+            self.flow_names.clear()
+            self.flow_names |= message["ready"]  # in place: others hold it
+            self.broken = message["broken"]
             for entrypoint, error in self.broken.items():
                 _log.error("Cannot start %s: %s", entrypoint, error)
             if self._related:

@@ -10,11 +10,10 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import anyio.abc
@@ -26,19 +25,19 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import Flow, FlowRun, StateType
-from prefect.client.schemas.responses import DeploymentResponse, OrchestrationResult, SetStateStatus
-from prefect.exceptions import InfrastructureNotFound, ObjectNotFound, PrefectException
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.exceptions import InfrastructureNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Failed, Pending
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from flows.doors.examining import Examined, Examiner
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
 from flows.doors.nursery import NurseryDoor, Run, RunChild
-from flows.doors.processes import alive
+from flows.doors.run_processes import gone, how, pid_of
 from flows.doors.standby import CANCEL_SIGNAL
 
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
-ORPHAN_AGE_SECONDS = 10.0
 AFTER_THE_START_SECONDS = 1.0
 """Until then a new run has the engine, which answers one after the other, for itself."""
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
@@ -46,57 +45,12 @@ CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 
 _log = logging.getLogger("quell.worker")
 
+T = TypeVar("T")
 OnRefused = Callable[[UUID, str], None]
 
 
 class QuellResult(BaseWorkerResult):
     """Always 0 for Prefect's base class: this worker reports crashes itself, once and at once."""
-
-
-@dataclass(frozen=True)
-class Examined:
-    """Why a run must not start here, or '' and what to start."""
-
-    objection: str
-    module: str = ""
-    attribute: str = ""
-
-
-def refusal(
-    flow_run: FlowRun,
-    deployment: DeploymentResponse | None,
-    flow: Flow | None,
-    listed: tuple[Listed, ...],
-    flow_names: Mapping[str, str],
-) -> str:
-    """Why this run must not start here, or ''. Whoever can write to the Prefect API can create any deployment."""
-    if deployment is None or flow is None:
-        return "it belongs to no deployment; this worker starts only what its prefect.yaml lists"
-    return next(_objections(flow_run, deployment, flow, listed, flow_names), "")
-
-
-def _objections(
-    flow_run: FlowRun,
-    deployment: DeploymentResponse,
-    flow: Flow,
-    listed: tuple[Listed, ...],
-    flow_names: Mapping[str, str],
-) -> Iterator[str]:
-    entrypoint, name, pool = deployment.entrypoint or "", deployment.name, deployment.work_pool_name
-    match = [one for one in listed if (one.name, one.entrypoint) == (name, entrypoint)]
-    here = flow_names.get(entrypoint)
-    if not match:
-        yield f"deployment {name!r} with entry point {entrypoint!r} is not listed in this checkout's prefect.yaml"
-    elif pool != match[0].pool:
-        yield f"deployment {name!r} is listed for pool {match[0].pool!r}, not {pool!r}"
-    elif here is None:
-        yield f"the module of {entrypoint!r} does not import here; see the worker's log"
-    if deployment.flow_id != flow_run.flow_id or flow.name != here:
-        yield f"flow {flow.name!r} is not what {entrypoint!r} is here ({here!r})"
-    if flow_run.job_variables or deployment.job_variables:
-        yield "it brings job variables; this worker takes none"
-    if deployment.pull_steps or deployment.storage_document_id:
-        yield "it brings pull steps or storage; this worker runs only the code of this checkout"
 
 
 class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
@@ -113,7 +67,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         )
         self._room = limit
         self.claimed: dict[UUID, asyncio.Task[None]] = {}
-        self._listed = listed
+        self._examiner = Examiner(listed, nursery.flow_names)
         self._nursery = nursery
         self._on_refused = on_refused
         self.wake = asyncio.Event()
@@ -122,29 +76,11 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self._cancelling: set[UUID] = set()
         self._kept: set[UUID] = set()
         """Places that are kept free for runs that are being created (`handing.py`)."""
-        self._known: dict[UUID, tuple[DeploymentResponse, Flow]] = {}
-        """Deployments that were examined without an objection."""
         self.draining = False
 
     async def learn(self) -> None:
-        """Examine the listed deployments before anybody is in a hurry."""
-        for one in self._listed:
-            try:
-                deployment = await self.client.read_deployment_by_name(
-                    f"{self._nursery.flow_names.get(one.entrypoint)}/{one.name}"
-                )
-                await self._examined(FlowRun(flow_id=deployment.flow_id, deployment_id=deployment.id))
-            except ObjectNotFound:
-                continue  # it may come later
-        pool, queues = await asyncio.gather(
-            self.client.read_work_pool(POOL), self.client.read_work_queues(work_pool_name=POOL)
-        )
-        around = [("work-pool", str(pool.name), pool.model_dump_json())]
-        around += [("work-queue", str(one.id), one.model_dump_json()) for one in queues]
-        for deployment, flow in self._known.values():
-            around.append(("deployment", str(deployment.id), deployment.model_dump_json()))
-            around.append(("flow", str(flow.id), flow.model_dump_json()))
-        self._nursery.know(around)
+        """What each run would otherwise wait for."""
+        self._nursery.know(await self._examiner.learn(self.client))
 
     @property
     def _full(self) -> bool:
@@ -188,10 +124,11 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         What is known from before is not asked for again while somebody waits; it is examined anew beside the start.
         """
         try:
-            known = self._known.get(flow_run.deployment_id) if flow_run.deployment_id else None
-            examining = None if known else asyncio.create_task(self._examined(flow_run))
-            taken = flow_run if ours else await self._taken(flow_run)
-            examined = self._judged(flow_run, *known) if known else await examining  # type: ignore[misc]
+            known = self._examiner.at_once(flow_run)
+            examined, taken = await asyncio.gather(
+                _it_is(known) if known else self._examiner.examine(self.client, flow_run),
+                _it_is(flow_run) if ours else self._taken(flow_run),
+            )
             if examined.objection:
                 await self._refuse(flow_run, examined.objection)
             elif taken is not None:
@@ -216,28 +153,6 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             update={"state": state, "state_id": state.id, "state_type": state.type, "state_name": state.name}
         )
 
-    async def _examined(self, flow_run: FlowRun) -> Examined:
-        """From what the server says now."""
-        if flow_run.deployment_id is None:
-            return Examined(refusal(flow_run, None, None, self._listed, {}))
-        try:
-            deployment, flow = await asyncio.gather(
-                self.client.read_deployment(flow_run.deployment_id), self.client.read_flow(flow_run.flow_id)
-            )
-        except ObjectNotFound:
-            self._known.pop(flow_run.deployment_id, None)
-            return Examined(refusal(flow_run, None, None, self._listed, {}))
-        examined = self._judged(flow_run, deployment, flow)
-        if not self._judged(FlowRun(flow_id=flow.id), deployment, flow).objection:
-            self._known[deployment.id] = deployment, flow
-        else:
-            self._known.pop(deployment.id, None)
-        return examined
-
-    def _judged(self, flow_run: FlowRun, deployment: DeploymentResponse, flow: Flow) -> Examined:
-        module, _, attribute = (deployment.entrypoint or "").rpartition(".")
-        return Examined(refusal(flow_run, deployment, flow, self._listed, self._nursery.flow_names), module, attribute)
-
     async def run(
         self,
         flow_run: FlowRun,
@@ -245,7 +160,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> QuellResult:
         """Prefect's contract for workers; our own pipeline above examines first and does not come through here."""
-        examined = await self._examined(flow_run)
+        examined = await self._examiner.examine(self.client, flow_run)
         if task_status is not None:
             task_status.started("quell")
         if examined.objection:
@@ -256,7 +171,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def _run(self, flow_run: FlowRun, examined: Examined, *, again: bool = False) -> None:
         """`again`: it was examined by what we knew; should that be no longer true, the child is ended."""
-        told = flow_run.model_dump_json(exclude_unset=True)
+        told = flow_run.model_dump_json()
         run = Run(flow_run.id, told, examined.module, examined.attribute, self._environment_of(flow_run))
         child = await self._nursery.start(run)
         identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
@@ -274,7 +189,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def _examine_again(self, flow_run: FlowRun, child: RunChild) -> None:
         await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
-        examined = await self._examined(flow_run)
+        examined = await self._examiner.examine(self.client, flow_run)
         if examined.objection:
             await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)
             await self._refuse(flow_run, examined.objection)
@@ -298,7 +213,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         if now.state.type is StateType.CANCELLING or flow_run.id in self._cancelling:
             await self._cancelled(flow_run.id)
         elif code != 0:
-            await self._crashed(flow_run.id, f"The flow run's process ended with {_how(code)}.")
+            await self._crashed(flow_run.id, f"The flow run's process ended with {how(code)}.")
         elif now.infrastructure_pid == identity:
             await self._crashed(flow_run.id, "The flow run's process ended without reporting an outcome.")
 
@@ -325,7 +240,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         grace_seconds: int = 30,
     ) -> None:
         """Prefect's base class asks this for a cancelled run that had not begun yet."""
-        child = self._nursery.by_pid(_pid_of(infrastructure_pid))
+        child = self._nursery.by_pid(pid_of(infrastructure_pid))
         if child is None:
             raise InfrastructureNotFound(f"No process {infrastructure_pid} of this worker.")
         await self._nursery.end(child, CANCEL_SIGNAL, min(float(grace_seconds), CANCEL_GRACE_SECONDS))
@@ -340,7 +255,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
                 self._cancelling.add(flow_run.id)
                 task = asyncio.create_task(self._nursery.end(child, CANCEL_SIGNAL, CANCEL_GRACE_SECONDS))
                 task.add_done_callback(partial(self._no_longer_cancelling, flow_run.id))
-            elif _gone(flow_run):
+            elif gone(flow_run):
                 await self._cancelled(flow_run.id)
 
     def _no_longer_cancelling(self, flow_run_id: UUID, _: asyncio.Task[None]) -> None:
@@ -349,7 +264,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
     async def settle_orphans(self) -> None:
         """Runs whose process on this machine has gone while nobody could say so: a killed worker, a long loss of touch."""
         for flow_run in await self._runs_of_pool(StateType.RUNNING, StateType.PENDING):
-            if flow_run.id not in self.claimed and _gone(flow_run):
+            if flow_run.id not in self.claimed and gone(flow_run):
                 await self._crashed(flow_run.id, "The flow run's process had gone, with its worker.")
 
     async def _runs_of_pool(self, *types: StateType) -> list[FlowRun]:
@@ -359,27 +274,6 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         )
 
 
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
-
-
-def _pid_of(infrastructure_pid: str) -> int:
-    parts = infrastructure_pid.split(":")
-    return int(parts[1]) if len(parts) == 3 and parts[0] == socket.gethostname() and parts[1].isdigit() else 0
-
-
-def _gone(flow_run: FlowRun) -> bool:
-    """Whether the run names a process of this machine that is certainly no more. Unknown forms and hosts: not certain.
-
-    Nor is a young state: a new attempt shows the process of the one before until its worker has written its own.
-    """
-    named = flow_run.infrastructure_pid or ""
-    if not _pid_of(named) or flow_run.state is None:
-        return False
-    age = datetime.now(UTC) - flow_run.state.timestamp
-    return age.total_seconds() > ORPHAN_AGE_SECONDS and not alive(_pid_of(named), named.rpartition(":")[2])
+async def _it_is(what: T) -> T:
+    """Something that is there already, where others have to be waited for."""
+    return what

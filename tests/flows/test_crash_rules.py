@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.doors.keeper import waiting_form
+from flows.doors.looking import waiting_form
 from flows.doors.pausing import LONGEST_PAUSE_SECONDS, SETTLE_SECONDS, pause_before_restart
 from runbooks.domain.ledger import Actor, ActorKind, EntryType, LedgerEntry
 from runbooks.domain.limits import Limits

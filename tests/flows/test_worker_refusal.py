@@ -14,9 +14,9 @@ import pytest
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
+from flows.doors.examining import refusal
 from flows.doors.listing import Listed, ListingError, queue_priorities, read_listing
 from flows.doors.processes import alive, start_child, start_mark, stop_children
-from flows.doors.warm_worker import refusal
 
 FLOW = Flow(id=uuid4(), name="toy", labels={})
 LISTED = (Listed("prod", "room.toy.toy", "quell", "urgent"),)

@@ -13,8 +13,8 @@ def start_response(installation: Installation, incident: Incident) -> tuple[bool
     later = "The incident is open and on record; the response starts by itself as soon as quell is up (`quell up`)."
     try:
         engine_url(installation.settings.home)
-        engine = import_module("tasks.engine")  # Prefect: 1.5 s, only when there is one
-        engine.start_response_run(str(incident.archetype), incident.id, 0, drill=incident.drill)
+        starting = import_module("tasks.starting")  # Prefect: 1.5 s, only when there is one
+        starting.start_response_run(str(incident.archetype), incident.id, 0, drill=incident.drill)
     except (EngineUnreachable, UnreachableError):
         return False, f"Prefect does not answer. {later}"
     return True, "The response has started: evidence is sealed first."

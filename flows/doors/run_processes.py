@@ -1,0 +1,39 @@
+"""Which process runs a flow run, as its worker wrote it down (`host:pid:start mark`), and how it ended."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from datetime import UTC, datetime
+
+from prefect.client.schemas.objects import FlowRun
+
+from flows.doors.processes import alive
+
+ORPHAN_AGE_SECONDS = 10.0
+
+
+def how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def pid_of(infrastructure_pid: str) -> int:
+    parts = infrastructure_pid.split(":")
+    return int(parts[1]) if len(parts) == 3 and parts[0] == socket.gethostname() and parts[1].isdigit() else 0
+
+
+def gone(flow_run: FlowRun) -> bool:
+    """Whether the run names a process of this machine that is certainly no more. Unknown forms and hosts: not certain.
+
+    Nor is a young state: a new attempt shows the process of the one before until its worker has written its own.
+    """
+    named = flow_run.infrastructure_pid or ""
+    if not pid_of(named) or flow_run.state is None:
+        return False
+    age = datetime.now(UTC) - flow_run.state.timestamp
+    return age.total_seconds() > ORPHAN_AGE_SECONDS and not alive(pid_of(named), named.rpartition(":")[2])

@@ -1,0 +1,147 @@
+"""Starting runs: a response (the same one however often it is asked for), its restart, the review. It authorises nothing."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol, Self
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Pending, Scheduled
+
+from runbooks.domain.errors import BookError, UnreachableError
+from runbooks.domain.identifiers import incident_tag
+from tasks.engine import demand_address, engine, run_name, told
+
+
+def deployment_name(stem: str) -> str:
+    """Prefect's full name of a deployment: the flow as people read it, and the stem, `prompt-injection/prompt_injection`."""
+    return f"{stem.replace('_', '-')}/{stem}"
+
+
+_KNOWN_ALREADY = {"system": "see the incident", "what_happened": "see the incident"}
+"""The form insists on these two; for an incident that is open they are in the record."""
+
+
+START_PATIENCE_SECONDS = 10
+"""How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
+
+
+def start_response_run(flow: str, incident_id: str, generation: int, *, drill: bool) -> UUID:
+    """Start (or find, if it was started already) the run of this generation of the response."""
+    with engine() as client:
+        deployment = client.read_deployment_by_name(deployment_name(flow))
+        return _create(client, deployment.id, incident_id, generation, drill=drill).id
+
+
+def _create(
+    client: SyncPrefectClient, deployment: UUID, incident_id: str, generation: int, *, drill: bool,
+    state: State | None = None,
+) -> FlowRun:  # fmt: skip
+    """Identifiers only: Prefect reads markers and templates in parameters, and nobody's text gets there."""
+    return client.create_flow_run_from_deployment(
+        deployment, parameters={"start": {"incident": incident_id, **_KNOWN_ALREADY}}, state=state,
+        tags=[incident_tag(incident_id), *(["drill"] if drill else [])],
+        idempotency_key=f"{incident_id}/{generation}", name=run_name(incident_id, generation),
+    )  # fmt: skip
+
+
+class Place(Protocol):
+    """A place that a worker keeps free for one run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def give(self, flow_run: str) -> bool:
+        """Hand over a run, as JSON; whether the worker took it."""
+
+
+class Starter:
+    """Starts first responses over one connection that stays open: one request each instead of five.
+
+    The deployment of a flow is read once; one that was replaced meanwhile is read again. It repeats nothing by itself.
+    """
+
+    def __init__(
+        self, look: Callable[[], object] = lambda: None, place: Callable[[str], Place | None] = lambda _: None
+    ) -> None:
+        """`look` is called before each connection: where is Prefect now? `place`: has this pool a worker with room here?"""
+        self._look = look
+        self._place = place
+        self._client: SyncPrefectClient | None = None
+        self._deployments: dict[str, tuple[UUID, str]] = {}
+        """By flow: the deployment, and its pool."""
+
+    def __call__(self, flow: str, incident_id: str, drill: bool) -> str:
+        """The id of the run; UnreachableError when nobody knows whether it was started: ask again.
+
+        BookError when Prefect answers and will not start this one, so that the others need not wait for it.
+        """
+        try:
+            with told():
+                return self._start(flow, incident_id, drill=drill)
+        except UnreachableError as error:
+            self.close()
+            self._deployments.clear()
+            if _refused(error.__cause__):
+                raise BookError(
+                    f"Prefect will not start {flow}: {error.problem}", now=error.now,
+                    next_step="`quell up` writes its deployments anew; the response is asked for again by itself.",
+                ) from error  # fmt: skip
+            raise
+
+    def _start(self, flow: str, incident_id: str, *, drill: bool) -> str:
+        if self._client is None:
+            self._look()
+            demand_address()
+            self._client = get_client(sync_client=True, httpx_settings={"timeout": START_PATIENCE_SECONDS}).__enter__()
+        if flow not in self._deployments:
+            found = self._client.read_deployment_by_name(deployment_name(flow))
+            self._deployments[flow] = found.id, str(found.work_pool_name)
+        deployment, pool = self._deployments[flow]
+        place = self._place(pool)
+        if place is None:
+            return str(_create(self._client, deployment, incident_id, 0, drill=drill).id)
+        with place:
+            mark = f"handed to the worker of this machine ({secrets.token_hex(6)})"
+            run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
+            new = run.state is not None and run.state.message == mark  # else it is there from an earlier try
+            ours = run.work_pool_name == pool  # somebody may have moved the deployment since it was read
+            if new and not (ours and place.give(run.model_dump_json())):
+                self._deployments.clear()
+                self._client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
+        return str(run.id)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.__exit__(None, None, None)
+
+
+def _refused(cause: BaseException | None) -> bool:
+    """Whether Prefect understood and said no; a wrong credential or a limit concerns everybody and may pass."""
+    if isinstance(cause, PrefectHTTPStatusError) and not isinstance(cause, ObjectNotFound):
+        return cause.response.status_code in (400, 404, 422)
+    return isinstance(cause, ObjectNotFound)
+
+
+def start_review_run(incident_id: str, due: datetime, drill: bool) -> str:
+    """Schedule the review as a run of its own; the same incident gives the same run."""
+    tags = [incident_tag(incident_id), "review", *(["drill"] if drill else [])]
+    with engine() as client:
+        deployment = client.read_deployment_by_name(deployment_name("post_incident_review"))
+        run = client.create_flow_run_from_deployment(
+            deployment.id, parameters={"incident": incident_id}, tags=tags, state=Scheduled(scheduled_time=due),
+            idempotency_key=f"review/{incident_id}", name=f"review-{incident_id.lower()}",
+        )  # fmt: skip
+        return str(run.id)
+
+
+def start_again(flow_run_id: UUID) -> None:
+    """Let the same run begin once more, with what it was started with."""
+    with engine() as client:
+        client.set_flow_run_state(flow_run_id, Scheduled(message="its process died before it had begun"), force=True)

@@ -1,0 +1,32 @@
+"""What a process does before it is needed: it works, and it leaves nothing behind."""
+
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.rehearsal import rehearse
+from tasks.warming import warm
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_rehearsal_leaves_no_file_no_thread_and_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rehearse()
+    before = _open_files(), threading.active_count()
+    rehearse()
+    assert (_open_files(), threading.active_count()) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_warming_twice_is_as_good_as_once() -> None:
+    warm()
+    before = threading.active_count()
+    warm()
+    assert threading.active_count() == before

@@ -244,6 +244,23 @@ def test_job_variables_are_refused_even_when_somebody_opened_the_pool(place: Pla
     assert not place.words("variables")
 
 
+def test_a_deployment_that_was_known_and_then_changed_is_refused_beside_the_start(place: Place) -> None:
+    calls = place.calls
+    place.reaches(place.create("quick", "known"), "Completed")  # from now on the worker knows it
+    listed = calls.call("GET", "/deployments/name/slow/prod")["id"]
+    place.create("slow", "learnt")
+    child = place.child("learnt")
+    os.kill(child, signal.SIGKILL)
+    calls.call("PATCH", f"/deployments/{listed}", {"job_variables": {"env": {"PYTHONSTARTUP": "evil.py"}}})
+    run_id = place.create("slow", "changed")
+    assert "job variables" in place.reaches(run_id, "Refused")["message"]
+    until(lambda: not (words := place.words("changed")) or not Path(f"/proc/{words[0].removeprefix('pid-')}").exists())
+    again = place.create("slow", "changed-again")
+    assert "job variables" in place.reaches(again, "Refused")["message"]
+    assert place.words("changed-again") == [], "what has had an objection is no longer known"
+    calls.call("PATCH", f"/deployments/{listed}", {"job_variables": {}})
+
+
 def test_a_burst_keeps_to_the_limit(place: Place) -> None:
     runs = [place.create("quick", f"burst-{number}") for number in range(10)]
     for run_id in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
 
-from flows.doors.examining import refusal
+from flows.doors.examining import Examiner, refusal
 from flows.doors.listing import Listed, ListingError, queue_priorities, read_listing
 from flows.doors.processes import alive, start_child, start_mark, stop_children
 
@@ -55,6 +57,50 @@ def test_everything_else_is_refused(claim: dict[str, Any], why: str) -> None:
 
 def test_a_run_without_deployment_is_refused() -> None:
     assert "no deployment" in refusal(FlowRun(flow_id=FLOW.id), None, None, LISTED, NAMES)
+
+
+class _Server:
+    """What Prefect's client is asked while a run is examined."""
+
+    def __init__(self, **deployment: Any) -> None:
+        claimed = {"name": "prod", "flow_id": FLOW.id, "entrypoint": "room.toy.toy", "work_pool_name": "quell"}
+        self.deployment = DeploymentResponse(**(claimed | deployment))
+        self.there = True
+
+    async def read_deployment(self, deployment_id: object) -> DeploymentResponse:
+        if not self.there:
+            raise ObjectNotFound(Exception(str(deployment_id)))
+        return self.deployment
+
+    async def read_flow(self, flow_id: object) -> Flow:
+        assert flow_id == FLOW.id
+        return FLOW
+
+
+def test_only_what_was_examined_without_an_objection_may_begin_at_once() -> None:
+    examiner, server = Examiner(LISTED, NAMES), _Server()
+    run = FlowRun(flow_id=FLOW.id, deployment_id=server.deployment.id)
+    with_variables = run.model_copy(update={"job_variables": {"command": "true"}})
+
+    def examine(flow_run: FlowRun) -> str:
+        return asyncio.run(examiner.examine(server, flow_run)).objection  # type: ignore[arg-type]
+
+    assert examiner.at_once(run) is None, "nothing is known yet"
+    assert "job variables" in examine(with_variables), "the run's own fault"
+    known = examiner.at_once(run)
+    assert known is not None
+    assert (known.objection, known.module, known.attribute) == ("", "room.toy", "toy")
+    bad = examiner.at_once(with_variables)
+    assert bad is not None
+    assert "job variables" in bad.objection, "known or not, the run itself is examined"
+    server.deployment = server.deployment.model_copy(update={"pull_steps": [{"x": {}}]})
+    assert "pull steps" in examine(run)
+    assert examiner.at_once(run) is None, "the deployment is no longer known"
+    server.deployment = server.deployment.model_copy(update={"pull_steps": None})
+    assert examine(run) == ""
+    server.there = False
+    assert "no deployment" in examine(run)
+    assert examiner.at_once(run) is None
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ sees to it that one does.
 
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import Lock, get_native_id
 
 from runbooks.domain.errors import QuellError
@@ -50,7 +51,7 @@ class EarlySealing:
             if self._waiting >= MOST_WAITING:
                 return False
             self._waiting += 1
-        self._threads.submit(self._seal, incident_id)
+        self._threads.submit(self._seal, incident_id).add_done_callback(partial(_tell, incident_id))
         return True
 
     def _seal(self, incident_id: str) -> None:
@@ -58,8 +59,6 @@ class EarlySealing:
             seal_now(self._installation, self._installation.pen(self._who), incident_id)
         except QuellError as error:
             log.warning("%s is left to its response: %s", incident_id, error.problem)
-        except Exception:
-            log.exception("%s is left to its response", incident_id)
         finally:
             with self._lock:
                 self._waiting -= 1
@@ -67,3 +66,9 @@ class EarlySealing:
     def close(self) -> None:
         """What has begun is finished; what waits is left to the responses."""
         self._threads.shutdown(cancel_futures=True)
+
+
+def _tell(incident_id: str, sealing: Future[None]) -> None:
+    """A fault that nobody foresaw is not lost with its thread."""
+    if not sealing.cancelled() and (error := sealing.exception()) is not None:
+        log.error("%s is left to its response", incident_id, exc_info=error)

@@ -24,7 +24,8 @@ from tasks.waiting import pause
 
 SEALING_LEASE_SECONDS = 60
 """After that somebody else begins, too: what both seal is written once, under its key."""
-SEALING_LOOK_SECONDS = 0.01
+SEALING_LOOK_SECONDS, SEALING_PATIENCE_SECONDS = 0.01, 0.25
+"""Between two looks of whoever waits, at first and in the end."""
 CONTROL = "control:"
 """Prefix of an evidence source's `what`: photograph the state of this control."""
 
@@ -38,11 +39,12 @@ def seal_evidence(incident_id: str) -> Digest:
 def seal_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
     """The same for any caller. One seals at a time; whoever comes second waits, and finds it done or goes on with it."""
     store, name, holder = installation.store, f"sealing/{incident_id}", this_process(f"sealing-{token_hex(4)}")
-    fence = None
+    fence, wait = None, SEALING_LOOK_SECONDS
     while (done := writer.find(f"sealed/{incident_id}")) is None and fence is None:
         fence = store.take_lease(name, holder=holder, now=clock(), seconds=SEALING_LEASE_SECONDS, gone=is_gone)
         if fence is None:
-            pause(SEALING_LOOK_SECONDS)
+            pause(wait)
+            wait = min(2 * wait, SEALING_PATIENCE_SECONDS)
     try:  # whoever held the lease before us may have sealed between our look and our turn
         return done.subject["manifest"] if done is not None else _seal_once(installation, writer, incident_id)
     finally:

@@ -11,7 +11,7 @@ from datetime import datetime
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.interference import note_waiting
-from flows.doors.processes import alive
+from flows.doors.processes import alive, start_mark
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
@@ -107,8 +107,10 @@ def is_starting(run: FlowRun) -> bool:
 def process_lives(run: FlowRun) -> bool:
     """Whether the process that the worker names for this run is one of this machine and lives."""
     host, _, rest = (run.infrastructure_pid or "").partition(":")
-    pid, _, mark = rest.partition(":")
-    return host == socket.gethostname() and pid.isdigit() and alive(int(pid), mark)
+    pid, _, mark = rest.partition(":")  # Prefect's own process worker writes no start mark
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return alive(int(pid), mark) if mark else bool(start_mark(int(pid)))
 
 
 def age_of(stamp: datetime) -> float:

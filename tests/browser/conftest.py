@@ -25,7 +25,7 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # gone before the next file: two Prefect servers at once make both slow
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """`quell up` in a practice home, with its practice agent. Stopped afterwards, whatever happened."""
     home = tmp_path_factory.mktemp("browser") / "home"

@@ -21,7 +21,7 @@ from flows.doors.engine_server import EngineCalls, engine_credential
 from flows.doors.listing import ROOT
 from flows.doors.processes import alive
 from flows.doors.up import attach, stop
-from tests.flows.toy import LIMIT, PREFECT_YAML, TOY, Place, until
+from tests.doors.toy import LIMIT, PREFECT_YAML, TOY, Place, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

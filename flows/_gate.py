@@ -54,7 +54,8 @@ async def _suspend(incident: str, view: GateView) -> None:
     Unless somebody decided while the page was made: then the loop looks again.
     """
     key = next_form()
-    if not record_suspension(incident, key, view):
+    above = record_suspension(incident, key, view)
+    if not above:
         return
-    form = answer_form(view.choices, view.people).with_initial_data(description=view.form)
+    form = answer_form(view.choices, view.people).with_initial_data(description=above)
     await asuspend_flow_run(wait_for_input=form, key=key)

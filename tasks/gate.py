@@ -19,12 +19,12 @@ from tasks.engine import form_answer, leave_page
 from tasks.history import mirror_history
 from tasks.installation import Installation
 from tasks.ledger import door_actor
-from tasks.pages import approval_form, approval_page, clean
+from tasks.pages import approval_pages, clean
 from tasks.step import here, pen, run_id, step, tell
 
 
 class GateView(Value):
-    """How the requests of one purpose stand: acts that are granted, requests that are open, the page to show."""
+    """How the requests of one purpose stand: acts that are granted, requests that are open, who may answer."""
 
     granted: list[str]
     open: list[str]
@@ -32,9 +32,6 @@ class GateView(Value):
     """The open requests as the form lists them: `id: what`."""
     people: list[str]
     """Who may answer, as the form lists them: `name: full name, roles`."""
-    text: str
-    form: str
-    """The same page, short enough to stand above the form."""
     seen: int
     """Size of the ledger before the decisions were read."""
 
@@ -64,13 +61,10 @@ def view_gate(incident_id: str, purpose: str) -> GateView:
         if verdict.standing is Standing.WAITING and request.purpose == purpose:
             open_requests.append(request)
             people |= set(eligible(installation.active(), request))
-    said = _last_answer(installation, incident_id)
     return GateView(
         granted=granted, open=[request.id for request in open_requests],
         choices=[choice(request.id, request.what) for request in open_requests],
         people=[_who(installation, name) for name in sorted(people)], seen=seen,
-        text=approval_page(installation, incident_id, open_requests, said) if open_requests else "",
-        form=approval_form(installation, incident_id, open_requests, said) if open_requests else "",
     )  # fmt: skip
 
 
@@ -105,26 +99,29 @@ def next_form() -> str:
 
 
 @step("leave the requests on the page")
-def record_suspension(incident_id: str, key: str, view: GateView) -> bool:
+def record_suspension(incident_id: str, key: str, view: GateView) -> str:
     """Leave the page on the run, mirror the engine's history, and write that the run is about to wait on this form.
 
-    False, and nothing is written, when somebody decided meanwhile: then the run looks again instead of going to sleep.
+    Returns what stands above the form. Empty, and nothing is written, when somebody decided meanwhile: then the run
+    looks again instead of going to sleep.
     `seen` says how far the record had been read: whatever is newer wakes the run again, so that an answer in the very
     instant before it sleeps is not lost.
     """
-    writer = pen()
+    installation, writer = here(), pen()
+    waiting = [request for request in requests_of(installation, incident_id) if request.id in view.open]
+    page, form = approval_pages(installation, incident_id, waiting, _last_answer(installation, incident_id))
     count = f"{len(view.open)} decision{'s' if len(view.open) != 1 else ''}"
-    leave_page(f"approval-{incident_id.lower()}", view.text, f"{count} needed", run_id())
+    leave_page(f"approval-{incident_id.lower()}", page, f"{count} needed", run_id())
     tell(f"{count} needed: {'; '.join(view.choices)}. May answer: {', '.join(chosen(who) for who in view.people)}.")
     tell("To answer: menu ⋮ at the top right, Resume (older interface: the button Resume). Nothing happens without it.")
     mirror_history(incident_id)
     if decided_since(incident_id, view.seen):
-        return False
+        return ""
     writer.write(
         EntryType.RUN_SUSPENDED, f"suspended/{run_id()}/{key}", incident=incident_id,
         body={"form": key, "requests": list(view.open), "seen": view.seen},
     )  # fmt: skip
-    return True
+    return form
 
 
 def take_in_answers(incident_id: str) -> None:

@@ -179,12 +179,15 @@ def leave_review(review: Review) -> None:
     )  # fmt: skip
 
 
-def approval_page(
+def approval_pages(
     installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
-) -> str:
-    """What a person needs to decide, and how to answer, for every open request."""
-    example = requests[0].id
-    return _approval(installation, incident_id, requests, last_answer) + (
+) -> tuple[str, str]:
+    """What a person needs to decide, for every open request, and how to answer: on a page, and above the form.
+
+    The form is narrow: no tables, no commands.
+    """
+    example, asked = requests[0].id, _approval(installation, incident_id, requests, last_answer)
+    page = asked + (
         "\n### How to answer\n"
         "**Here:** open this run, press **⋮** at the top right, then **Resume** (older interface: the button "
         "**Resume**). Choose the request, yourself, approve or deny; give a reason and your one-time code.\n\n"
@@ -194,17 +197,12 @@ def approval_page(
         "(`quell deny` to say no.) "
         "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing.\n"
     )
-
-
-def approval_form(
-    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
-) -> str:
-    """The same above the form, which is narrow: no tables, no commands."""
-    return _approval(installation, incident_id, requests, last_answer) + (
+    form = asked + (
         "\n**How to answer:** fill in 1 to 5 below, then press **Resume** (older interface: **Submit**). One answer "
         "is for one request; for the next one, Resume again with the next one-time code. Without an answer nothing "
         "changes.\n"
     )
+    return page, form
 
 
 def _approval(

@@ -22,7 +22,7 @@ def test_nobody_decided_so_it_waits(asleep: Desk) -> None:
     incident = asleep.declare()
     asleep.respond(incident)
     view = view_gate.fn(incident, Purpose.CONTAIN)
-    assert record_suspension.fn(incident, "gate-0", view) is True
+    assert view.open[0] in record_suspension.fn(incident, "gate-0", view)
     assert [one["requests"] for one in written(asleep, incident, EntryType.RUN_SUSPENDED)] == [list(view.open)]
 
 
@@ -31,6 +31,6 @@ def test_somebody_decided_while_the_page_was_made_so_it_looks_again(asleep: Desk
     asleep.respond(incident)
     view = view_gate.fn(incident, Purpose.CONTAIN)
     asleep.approve(view.open[0], "ana")
-    assert record_suspension.fn(incident, "gate-0", view) is False
+    assert record_suspension.fn(incident, "gate-0", view) == ""
     assert not written(asleep, incident, EntryType.RUN_SUSPENDED)
-    assert record_suspension.fn(incident, "gate-0", view_gate.fn(incident, Purpose.CONTAIN)) is True
+    assert record_suspension.fn(incident, "gate-0", view_gate.fn(incident, Purpose.CONTAIN)) != ""

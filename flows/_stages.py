@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from queue import Empty, Queue
+from threading import Event
 
 from prefect.futures import PrefectFuture
 
@@ -64,20 +65,15 @@ def seal(incident: str) -> None:
     """
     if is_sealed(incident):
         return
-    sealing = seal_evidence.submit(incident)
-    while not _ends_within_a_glance(sealing):
-        show_incident(incident)
+    sealing, ended, shown = seal_evidence.submit(incident), Event(), False
+    sealing.add_done_callback(lambda _: ended.set())
+    while not ended.wait(GLANCE_SECONDS):
         if is_waived(incident):
             return
-
-
-def _ends_within_a_glance(work: PrefectFuture[str]) -> bool:
-    """Whether it is done; what failed in it is raised here."""
-    try:
-        work.result(timeout=GLANCE_SECONDS)
-    except TimeoutError:
-        return False
-    return True
+        if not shown:
+            show_incident(incident)
+            shown = True
+    sealing.result()
 
 
 def inform(incident: str) -> None:

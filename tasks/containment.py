@@ -18,7 +18,7 @@ from runbooks.domain.errors import (
     QuellError,
     UndoImpossibleError,
 )
-from runbooks.domain.instants import Instant, later
+from runbooks.domain.instants import Instant, later, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest, Json, Value
 from tasks.approval import plan_of
@@ -116,9 +116,11 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
             mark = f"{action.incident}-{name}-{rounds}".lower()
             results[name] = (*results[name][-20:], connector.probe(name, system.probes[name].settings, mark))
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-        if status is ContainmentStatus.EFFECTIVE or clock() > deadline:
-            break
         limits = installation.settings.limits
+        lasts = all(milliseconds_between(_since(seen), seen[-1].at) >= limits.probe_span_milliseconds
+                    for seen in results.values())  # fmt: skip
+        if (status is ContainmentStatus.EFFECTIVE and lasts) or clock() > deadline:
+            break
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
         wait = limits.probe_confirm_milliseconds if refused else min(2 * wait, limits.probe_interval_milliseconds)
         pause(wait / 1000)

@@ -1,11 +1,12 @@
 """Evidence is sealed from the moment an incident stands, beside everything else and whether Prefect is there or not.
 
-The response finds it sealed, waits for the rest of it, or, where this fell behind or failed, seals by itself: a lease
-sees to it that one does.
+The response finds it sealed, waits for the rest of it, or, where this fell behind or a source failed, seals by itself.
 """
 
 import logging
 import os
+import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,7 @@ from threading import Lock, get_native_id
 
 from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import Actor
-from tasks.evidence import seal_now
+from tasks.evidence import seal_early
 from tasks.installation import Installation
 from tasks.warming import warm
 
@@ -22,7 +23,9 @@ log = logging.getLogger("quell.sealing")
 SIDE_BY_SIDE = 2
 NICENESS = 5
 MOST_WAITING = 4
-"""More are left to their responses: in a storm this process must not be what everybody waits for."""
+"""More wait for their responses, or for the next look: in a storm this process must not be what everybody waits for."""
+AGAIN_SECONDS = 30.0
+"""After one try at an incident."""
 
 
 def _stand_back() -> None:
@@ -40,23 +43,36 @@ class EarlySealing:
         self._threads = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="sealing", initializer=_stand_back)
         self._lock = Lock()
         self._waiting = 0
+        self._tried: dict[str, float] = {}
 
     def prepare(self) -> None:
         """Have what sealing needs before anybody waits for it."""
         self._threads.submit(warm)
 
     def begin(self, incident_id: str) -> bool:
-        """Seal this incident soon; False when it is left to its response."""
+        """Seal this incident soon; False when it is left alone for now."""
+        now = time.monotonic()
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            if self._waiting >= MOST_WAITING or now - self._tried.get(incident_id, -AGAIN_SECONDS) < AGAIN_SECONDS:
                 return False
+            self._tried = {one: at for one, at in self._tried.items() if now - at < AGAIN_SECONDS} | {incident_id: now}
             self._waiting += 1
         self._threads.submit(self._seal, incident_id).add_done_callback(partial(_tell, incident_id))
         return True
 
+    def catch_up(self, incidents: Iterable[str]) -> None:
+        """What waits for Prefect and is not sealed: a storm's rest, what a killed dispatcher left, a source that was away."""
+        pen = self._installation.pen(self._who)
+        for incident_id in incidents:
+            if self._waiting >= MOST_WAITING:
+                return
+            if pen.find(f"sealed/{incident_id}") is None:
+                self.begin(incident_id)
+
     def _seal(self, incident_id: str) -> None:
         try:
-            seal_now(self._installation, self._installation.pen(self._who), incident_id)
+            if not seal_early(self._installation, self._installation.pen(self._who), incident_id):
+                log.warning("%s: not every source answered; its response asks again", incident_id)
         except QuellError as error:
             log.warning("%s is left to its response: %s", incident_id, error.problem)
         finally:

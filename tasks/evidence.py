@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from secrets import token_hex
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
 from runbooks.domain.errors import QuellError
@@ -17,15 +16,11 @@ from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Digest, Json
 from tasks.installation import Installation
 from tasks.intake.keeping import bodies, listed, receipts_of
-from tasks.ledger import Pen, clock, is_gone, this_process
+from tasks.ledger import Pen, clock
+from tasks.sealing_turn import LEASE_SECONDS, Turn, in_turn
 from tasks.step import here, pen, step
 from tasks.stores.base import SourceFacts
-from tasks.waiting import pause
 
-SEALING_LEASE_SECONDS = 60
-"""After that somebody else begins, too: what both seal is written once, under its key."""
-SEALING_LOOK_SECONDS, SEALING_PATIENCE_SECONDS = 0.01, 0.25
-"""Between two looks of whoever waits, at first and in the end."""
 CONTROL = "control:"
 """Prefix of an evidence source's `what`: photograph the state of this control."""
 
@@ -38,25 +33,25 @@ def seal_evidence(incident_id: str) -> Digest:
 
 def seal_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
     """The same for any caller. One seals at a time; whoever comes second waits, and finds it done or goes on with it."""
-    store, name, holder = installation.store, f"sealing/{incident_id}", this_process(f"sealing-{token_hex(4)}")
-    fence, wait = None, SEALING_LOOK_SECONDS
-    while (done := writer.find(f"sealed/{incident_id}")) is None and fence is None:
-        fence = store.take_lease(name, holder=holder, now=clock(), seconds=SEALING_LEASE_SECONDS, gone=is_gone)
-        if fence is None:
-            pause(wait)
-            wait = min(2 * wait, SEALING_PATIENCE_SECONDS)
-    try:  # whoever held the lease before us may have sealed between our look and our turn
-        return done.subject["manifest"] if done is not None else _seal_once(installation, writer, incident_id)
-    finally:
-        if fence is not None:
-            store.release_lease(name, holder, fence)
+    return str(in_turn(Turn(installation, writer, incident_id, final=True), _seal_once))
 
 
-def _seal_once(installation: Installation, writer: Pen, incident_id: str) -> Digest:
+def seal_early(installation: Installation, writer: Pen, incident_id: str) -> bool:
+    """Seal before there is a response; False when a source failed.
+
+    Whoever responds may reach what we cannot: it asks again, and only then is a gap a gap. What was sealed stays sealed.
+    """
+    return in_turn(Turn(installation, writer, incident_id, final=False), _seal_once) is not None
+
+
+def _seal_once(turn: Turn) -> Digest | None:
+    installation, writer, incident_id = turn.installation, turn.writer, turn.incident
     incident = installation.incident(incident_id)
     configuration = installation.active()
     runbook = installation.runbook(incident.archetype, configuration)
-    manifest = _seal(installation, writer, incident, configuration, runbook)
+    manifest = _seal(turn, incident, configuration, runbook)
+    if manifest is None:
+        return None
     digest = installation.keep(manifest)
     entry = writer.write(
         EntryType.EVIDENCE_SEALED, f"sealed/{incident_id}", incident=incident_id, subject={"manifest": digest},
@@ -70,25 +65,28 @@ def _seal_once(installation: Installation, writer: Pen, incident_id: str) -> Dig
     return entry.subject["manifest"]
 
 
-def _seal(
-    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, runbook: Runbook
-) -> Manifest:
+def _seal(turn: Turn, incident: Incident, configuration: Configuration, runbook: Runbook) -> Manifest | None:
+    installation = turn.installation
     system = configuration.systems.get(incident.system)
     collections: list[Collection] = []
     failures: dict[EvidenceClass, tuple[str, ...]] = {}
     report = Report.from_bytes(installation.vault.get(incident.report))
     sources: list[EvidenceSource] = list(system.evidence) if system else []
     with ThreadPoolExecutor(max_workers=4) as pool:
-        jobs = [pool.submit(_seal_source, installation, writer, incident, configuration, one) for one in sources]
-        jobs.append(pool.submit(_seal_report, installation, writer, incident, report))
+        jobs = [pool.submit(_seal_source, turn, incident, configuration, one) for one in sources]
+        jobs.append(pool.submit(_seal_report, turn, incident, report))
         if incident.origin is not None:
-            jobs += [pool.submit(_seal_deliveries, installation, writer, incident, what) for what in _DELIVERED]
+            jobs += [pool.submit(_seal_deliveries, turn, incident, what) for what in _DELIVERED]
         for job in jobs:
+            while not wait([job], LEASE_SECONDS / 3).done:
+                turn.prolong()
             collection, evidence_class, failure = job.result()
             if collection is not None:
                 collections.append(collection)
             if failure:
                 failures[evidence_class] = (*failures.get(evidence_class, ()), failure)
+    if failures and not turn.final:
+        return None
     absent = dict(system.absent) if system else {}
     if system is None:
         for evidence_class in runbook.evidence:
@@ -101,23 +99,19 @@ def _seal(
     )  # fmt: skip
 
 
-def _seal_report(
-    installation: Installation, writer: Pen, incident: Incident, report: Report
-) -> tuple[Collection | None, EvidenceClass, str]:
+def _seal_report(turn: Turn, incident: Incident, report: Report) -> tuple[Collection | None, EvidenceClass, str]:
     return _store(
-        installation, writer, incident, EvidenceClass.J, "report", "application/json", [report.canonical()],
+        turn, incident, EvidenceClass.J, "report", "application/json", [report.canonical()],
         SourceFacts(),
     )  # fmt: skip
 
 
-def _seal_deliveries(
-    installation: Installation, writer: Pen, incident: Incident, what: str
-) -> tuple[Collection | None, EvidenceClass, str]:
+def _seal_deliveries(turn: Turn, incident: Incident, what: str) -> tuple[Collection | None, EvidenceClass, str]:
     """What senders sent, byte for byte; it was acknowledged, so that nothing of it may be missing here."""
     media_type, read = _DELIVERED[what]
-    receipts = receipts_of(installation, incident.id)
+    receipts = receipts_of(turn.installation, incident.id)
     return _store(
-        installation, writer, incident, EvidenceClass.J, f"signals:{what}", media_type, read(installation, receipts),
+        turn, incident, EvidenceClass.J, f"signals:{what}", media_type, read(turn.installation, receipts),
         SourceFacts(),
     )  # fmt: skip
 
@@ -128,23 +122,22 @@ _DELIVERED: dict[str, tuple[str, Callable[[Installation, list[str]], Iterable[by
 
 
 def _seal_source(
-    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, source: EvidenceSource
+    turn: Turn, incident: Incident, configuration: Configuration, source: EvidenceSource
 ) -> tuple[Collection | None, EvidenceClass, str]:
+    installation = turn.installation
     name = f"{source.connector}:{source.what}"
     try:
         if source.what.startswith(CONTROL):
             control = _control(configuration.systems[incident.system], source.what.removeprefix(CONTROL))
             state = _observe(installation, incident, configuration, control)
-            return _store(
-                installation, writer, incident, source.evidence_class, name, "application/json", [state], SourceFacts()
-            )
+            return _store(turn, incident, source.evidence_class, name, "application/json", [state], SourceFacts())
         connector = installation.connector(incident.system, source.connector, configuration)
         minutes = installation.settings.limits.evidence_before_minutes
         since = later(incident.began_at or incident.noticed_at, -60 * minutes)
         collected = connector.collect(source.what, since, clock())
         facts = collected.facts
         return _store(
-            installation, writer, incident, source.evidence_class, name, facts.media_type, collected,
+            turn, incident, source.evidence_class, name, facts.media_type, collected,
             lambda: SourceFacts(
                 dropped=facts.dropped, source_clock=facts.source_clock, clock_offset_ms=facts.clock_offset_ms,
                 schema_url=facts.schema_url,
@@ -166,9 +159,10 @@ def _observe(installation: Installation, incident: Incident, configuration: Conf
 
 
 def _store(
-    installation: Installation, writer: Pen, incident: Incident, evidence_class: EvidenceClass, source: str,
-    media_type: str, items: Iterable[bytes], facts: SourceFacts | Callable[[], SourceFacts],
+    turn: Turn, incident: Incident, evidence_class: EvidenceClass, source: str, media_type: str,
+    items: Iterable[bytes], facts: SourceFacts | Callable[[], SourceFacts],
 ) -> tuple[Collection | None, EvidenceClass, str]:  # fmt: skip
+    installation, writer = turn.installation, turn.writer
     key = f"collected/{incident.id}/{evidence_class}/{source}"
     standing = writer.find(key)
     if standing is not None:
@@ -181,6 +175,8 @@ def _store(
         )  # fmt: skip
     except QuellError as error:
         return None, evidence_class, f"{source}: {error.problem}"
+    if sealed.failure is not None and not turn.final:
+        return None, evidence_class, sealed.failure  # begun again, whole, by the response
     entry = writer.write(
         EntryType.COLLECTION_SEALED, key, incident=incident.id,
         subject={"collection": installation.keep(sealed.collection)},

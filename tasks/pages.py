@@ -66,7 +66,8 @@ def leave_brief(incident_id: str) -> None:
         f"### Suspected causes\n{causes or '- none named yet'}\n\n"
         f"What was reported is sealed as evidence (digest `{short(incident.report)}`); "
         "it is not repeated here, because it may be hostile.\n\n"
-        "**What happens next:** evidence is sealed, then people are asked for consent. What they are asked stands in "
+        "**What happens:** evidence is sealed; what the policy allows beforehand is done at once; then people are asked "
+        "for consent. What they are asked stands in "
         "the artifact *approval* of this run; they answer with ⋮ → Resume. Look at any time in a terminal: "
         f"`quell show {incident.id}`",
         f"{incident.severity.severity}, lead {incident.lead}",

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
 from uuid import UUID
 
@@ -25,6 +25,10 @@ _KNOWN_ALREADY = {"system": "see the incident", "what_happened": "see the incide
 """The form insists on these two; for an incident that is open they are in the record."""
 
 
+HANDED = "handed to the worker of this machine"
+"""How the state of such a run begins; what follows tells one try from another."""
+TAKEN_WITHIN_SECONDS = 5
+"""A run that was handed over is running by then; on a machine that is too busy for that, the lease decides."""
 START_PATIENCE_SECONDS = 10
 """How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
 
@@ -55,12 +59,12 @@ class Place(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def give(self, flow_run: str) -> bool:
-        """Hand over a run, as JSON; whether the worker took it."""
+    def give(self, flow_run: str) -> bool | None:
+        """Hand over a run, as JSON; whether the worker took it, or None when that is not known."""
 
 
 class Starter:
-    """Starts first responses over one connection that stays open: one request each instead of five.
+    """Starts first responses over one client that stays: one request each instead of five.
 
     The deployment of a flow is read once; one that was replaced meanwhile is read again. It repeats nothing by itself.
     """
@@ -106,13 +110,17 @@ class Starter:
         if place is None:
             return str(_create(self._client, deployment, incident_id, 0, drill=drill).id)
         with place:
-            mark = f"handed to the worker of this machine ({secrets.token_hex(6)})"
+            mark = f"{HANDED} ({secrets.token_hex(6)})"
             run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
-            new = run.state is not None and run.state.message == mark  # else it is there from an earlier try
-            ours = run.work_pool_name == pool  # somebody may have moved the deployment since it was read
-            if new and not (ours and place.give(run.model_dump_json())):
+            if run.state is None or run.state.message != mark:
+                _put_right(self._client, run)
+            elif run.work_pool_name != pool:  # somebody moved the deployment since it was read
                 self._deployments.clear()
-                self._client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
+                _into_the_queue(self._client, run)
+            elif (taken := place.give(run.model_dump_json())) is None:
+                raise _not_known()
+            elif not taken:
+                _into_the_queue(self._client, run)
         return str(run.id)
 
     def close(self) -> None:
@@ -120,6 +128,30 @@ class Starter:
         client, self._client = self._client, None
         if client is not None:
             client.__exit__(None, None, None)
+
+
+def _put_right(client: SyncPrefectClient, run: FlowRun) -> None:
+    """It is there from an earlier try, whose answer was lost or who died: is it on its way, or was it never handed over?
+
+    Raises UnreachableError while that is too early to say: ask again.
+    """
+    state = run.state
+    if state is None or not state.is_pending() or not str(state.message).startswith(HANDED) or run.infrastructure_pid:
+        return
+    if datetime.now(UTC) - state.timestamp < timedelta(seconds=TAKEN_WITHIN_SECONDS):
+        raise _not_known()
+    _into_the_queue(client, run)
+
+
+def _into_the_queue(client: SyncPrefectClient, run: FlowRun) -> None:
+    client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
+
+
+def _not_known() -> UnreachableError:
+    return UnreachableError(
+        "the run was created, and whether a worker has taken it is not known yet.",
+        now="the incident stands; at most one run responds to it.", next_step="nothing: it is asked again by itself.",
+    )  # fmt: skip
 
 
 def _refused(cause: BaseException | None) -> bool:

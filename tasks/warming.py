@@ -1,8 +1,11 @@
 """What a run would otherwise import and open on the way to its first act: a warm process does it before there is a run.
 
-Measured: importing the database's library alone took a third of the time from a decision to its act.
+Measured: importing the database's library alone took a third of the time from a decision to its act. It is only speed:
+whatever fails here is told, and is met again, with its own words, by whoever needs it.
 """
 
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from runbooks.domain.errors import QuellError
@@ -10,12 +13,24 @@ from tasks import connectors, stores
 from tasks.installation import open_installation
 from tasks.rehearsal import rehearse
 
+log = logging.getLogger("quell.warming")
 
-def warm() -> None:
-    """Every connector and store, and a rehearsal, for processes forked from this one. No thread stays."""
-    connectors.warm()
-    stores.warm()
-    rehearse()
+
+def warm() -> list[str]:
+    """Every connector and store, and a rehearsal, for processes forked from this one. No thread stays.
+
+    Returns what could not be prepared, in words: a strange environment, a full disk or a runbook under repair.
+    """
+    return [fault for prepare in (connectors.warm, stores.warm, rehearse) if (fault := _fault_of(prepare))]
+
+
+def _fault_of(prepare: Callable[[], None]) -> str:
+    try:
+        prepare()
+    except Exception as error:  # noqa: BLE001
+        log.warning("not prepared: %s (%s)", prepare, error)
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def open_early() -> None:

@@ -201,6 +201,7 @@ def bundle() -> dict[str, Json]:
     from tasks.evidence import _store, seal_evidence
     from tasks.incident import open_incident
     from tasks.ledger import INSTALLATION, clock
+    from tasks.sealing_turn import Turn
     from tasks.verification import verify_bundle
     from tests.steps.desk import a_desk, make_people
 
@@ -216,8 +217,7 @@ def bundle() -> dict[str, Json]:
                 home, report, Archetype.PROMPT_INJECTION, drill=True, opener=INSTALLATION, material=b"bench"
             )
             _store(
-                home,
-                home.pen(INSTALLATION),
+                Turn(home, home.pen(INSTALLATION), incident.id, final=True),
                 incident,
                 EvidenceClass.A,
                 "spans",

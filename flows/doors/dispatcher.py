@@ -92,6 +92,7 @@ class Work:
                     next_try = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self._survives(dispatcher.tell)
+                self._survives(lambda: self.sealing.catch_up(row.incident for row in dispatcher.store.waiting()))
                 self.made.wait(max(0.0, min(LOOK_SECONDS, next_try - time.monotonic())) or LOOK_SECONDS)
         finally:
             dispatcher.store.close()
@@ -123,8 +124,8 @@ def _look_for_engine(home: Path) -> None:
 
 
 def _starter(home: Path) -> Start:
-    place = partial(import_module("flows.doors.handing").ask_for_a_place, home)
-    starter: Start = import_module("tasks.starting").Starter(partial(_look_for_engine, home), place)
+    places = import_module("flows.doors.handing").Places(home)
+    starter: Start = import_module("tasks.starting").Starter(partial(_look_for_engine, home), places)
     return starter
 
 

@@ -22,6 +22,8 @@ class Examined:
     objection: str
     module: str = ""
     attribute: str = ""
+    gone: bool = False
+    """Its deployment is there no more."""
 
 
 def refusal(
@@ -87,12 +89,17 @@ class Examiner:
                 client.read_deployment(flow_run.deployment_id), client.read_flow(flow_run.flow_id)
             )
         except ObjectNotFound:
-            self._known.pop(flow_run.deployment_id, None)
-            return Examined(refusal(flow_run, None, None, self.listed, {}))
+            self.forget(flow_run)
+            return Examined(refusal(flow_run, None, None, self.listed, {}), gone=True)
         self._known.pop(deployment.id, None)
         if not self._judged(FlowRun(flow_id=flow.id), deployment, flow).objection:
             self._known[deployment.id] = deployment, flow
         return self._judged(flow_run, deployment, flow)
+
+    def forget(self, flow_run: FlowRun) -> None:
+        """Examine its deployment before the next start."""
+        if flow_run.deployment_id:
+            self._known.pop(flow_run.deployment_id, None)
 
     def _judged(self, flow_run: FlowRun, deployment: DeploymentResponse, flow: Flow) -> Examined:
         module, _, attribute = (deployment.entrypoint or "").rpartition(".")

@@ -2,8 +2,10 @@
 
 1. The dispatcher asks whether there is room; the worker keeps a place free for it.
 2. The dispatcher creates the run, as one that a worker has taken already, and hands it over as the engine told it.
-3. The worker examines it like any other and starts it. What it does not take, the dispatcher puts into the queue.
-Nobody there, no room, or any trouble: the run waits in the queue, where every worker finds it.
+3. The worker examines it like any other and starts it. What it refuses to take, the dispatcher puts into the queue.
+4. Nobody there, or no room: the run waits in the queue from the beginning, where every worker finds it.
+5. No answer, or a dispatcher that died in between: whether it was taken shows in the run itself, a few seconds later
+   (`tasks/starting.py`); only one that nobody took is put into the queue.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
@@ -26,6 +30,7 @@ PATIENCE_SECONDS = 1.0
 """The dispatcher's, for each answer of the worker."""
 KEPT_FREE_SECONDS = 20.0
 """How long the worker keeps a place for a run that is being created."""
+BUSY_SECONDS = 5.0
 LARGEST = 1 << 20
 ROOM, YES, NO, TAKEN = b"room?\n", b"yes\n", b"no\n", b"taken\n"
 
@@ -47,13 +52,33 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._line.close()
 
-    def give(self, flow_run: str) -> bool:
-        """Hand over a run, as JSON; whether the worker took it."""
+    def give(self, flow_run: str) -> bool | None:
+        """Hand over a run, as JSON; whether the worker took it, or None when that is not known."""
         try:
             self._line.sendall(flow_run.encode() + b"\n")
             return self._line.recv(len(TAKEN)) == TAKEN
+        except TimeoutError:
+            return None
         except OSError:
-            return False
+            return False  # the worker is gone, and what it started with it
+
+
+@dataclass
+class Places:
+    """Asks the worker of this home for places; for a while not at all, when it was too busy to answer."""
+
+    home: Path
+    _not_before: float = 0.0
+
+    def __call__(self, pool: str) -> Place | None:
+        """A place for a run of this pool, if there is one now."""
+        if time.monotonic() < self._not_before:
+            return None
+        began = time.monotonic()
+        place = ask_for_a_place(self.home, pool)
+        if time.monotonic() - began > PATIENCE_SECONDS / 2:
+            self._not_before = time.monotonic() + BUSY_SECONDS
+        return place
 
 
 def ask_for_a_place(home: Path, pool: str) -> Place | None:
@@ -82,8 +107,8 @@ class Taker(Protocol):
     def free(self, ticket: UUID) -> None:
         """Give the place back, if it is still kept."""
 
-    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> None:
-        """Start this run in the place that was kept."""
+    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> bool:
+        """Start this run in the place that was kept; False when it will not."""
 
 
 @asynccontextmanager
@@ -94,11 +119,11 @@ async def listening(home: Path, worker: Taker) -> AsyncIterator[None]:
         path.unlink()
     try:
         server = await asyncio.start_unix_server(partial(_attend, worker), path, limit=LARGEST)
-    except OSError:  # a path that is too long for a socket
+        path.chmod(0o600)
+        ours = path.stat().st_ino
+    except OSError:  # a path that is too long for a socket; or another worker of this home starts at the same time
         yield
         return
-    path.chmod(0o600)
-    ours = path.stat().st_ino
     try:
         yield
     finally:
@@ -119,8 +144,7 @@ async def _attend(worker: Taker, reader: asyncio.StreamReader, writer: asyncio.S
             return
         told = await asyncio.wait_for(reader.readline(), KEPT_FREE_SECONDS)
         if told.endswith(b"\n"):
-            worker.take_handed(ticket, FlowRun.model_validate_json(told))
-            writer.write(TAKEN)
+            writer.write(TAKEN if worker.take_handed(ticket, FlowRun.model_validate_json(told)) else NO)
     except (TimeoutError, OSError, ValueError):
         pass  # the dispatcher sees that it was not taken
     finally:

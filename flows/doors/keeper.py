@@ -122,7 +122,7 @@ def keep(installation: Installation, incident: str, *, look: Look) -> None:
         return
     entries = installation.store.entries(incident)
     form = waiting_form(entries)
-    if form is not None and look.sees_waiting(incident, form) and not _has_news(entries, form):
+    if form is not None and look.leaves_waiting(incident, form) and not _has_news(entries, form):
         return
     if form is None or not form_stands(installation, form):
         restart(installation, incident, entries)

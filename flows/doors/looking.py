@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.interference import note_waiting
 from flows.doors.processes import alive, start_mark
-from runbooks.domain.errors import UnreachableError
+from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.engine import has_form, paused_of, runs_of, state_name
@@ -48,18 +48,26 @@ class Look:
         groups = -(-len(found) // LOOKS_PER_ROUND) or 1
         turn = found[number % groups :: groups]
         few = -(-len(turn) // FORMS_PER_ROUND) or 1
-        forms = [waiting_form(installation.store.entries(incident)) for incident in turn]
+        forms = [_form_of(installation, incident) for incident in turn]
         runs = [str(form.flow_run_id) for form in forms if form is not None]
         paused: frozenset[str] = frozenset()
         try:
             paused = paused_of(runs) if runs else paused
-        except UnreachableError as error:
-            log.warning("which runs wait: %s", error.problem)
+        except (UnreachableError, ValueError) as error:  # away; or the record names a run by what is no identifier
+            log.warning("which runs wait: %s", error)
         return cls(frozenset(turn), frozenset(turn[number // groups % few :: few]), paused)
 
-    def sees_waiting(self, incident: str, form: LedgerEntry) -> bool:
+    def leaves_waiting(self, incident: str, form: LedgerEntry) -> bool:
         """Whether nothing more need be asked now: it waits, or it is not its turn."""
         return incident not in self.incidents or (form.flow_run_id in self.paused and incident not in self.closely)
+
+
+def _form_of(installation: Installation, incident: str) -> LedgerEntry | None:
+    """The form that waits; none where the record contradicts itself, which whoever keeps this incident will tell."""
+    try:
+        return waiting_form(installation.store.entries(incident))
+    except QuellError:
+        return None
 
 
 def waiting_form(entries: list[LedgerEntry]) -> LedgerEntry | None:

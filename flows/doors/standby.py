@@ -26,24 +26,20 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any, NoReturn
 from uuid import UUID
 
-from prefect._internal.schemas.bases import ObjectBaseModel
-from prefect.client.schemas.objects import Flow, FlowRun, WorkPool, WorkQueue
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.engine import handle_engine_signals
-from prefect.events.related import RESOURCE_CACHE
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.types import DateTime
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.doors.processes import die_with_parent, start_mark
+from flows.doors.relations import know
 from tasks.warming import open_early, warm
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
@@ -70,6 +66,7 @@ class Nursery:
     standby: int
     idle: dict[int, int] = field(default_factory=dict)
     busy: dict[int, int] = field(default_factory=dict)  # pid to the same pipe, held open while the child lives
+    leaving: set[int] = field(default_factory=set)
     refill_after: float = 0.0
     warmed: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # in a child: what it has prepared
     loop: asyncio.Runner = field(default_factory=asyncio.Runner)  # in a child: where an asynchronous flow will run
@@ -105,8 +102,10 @@ class Nursery:
     def _obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
         if "know" in order:
             know(order["know"])
-            for pid in self.idle:  # they do not know it; others take their places
-                os.kill(pid, signal.SIGKILL)
+            for pid, pipe in self.idle.items():  # they do not know it; others take their places
+                os.close(pipe)  # on which each of them ends itself
+                self.leaving.add(pid)
+            self.idle.clear()
             return None
         if "signal" in order:
             if order["signal"] in self.busy:
@@ -148,13 +147,15 @@ class Nursery:
         return _await_job(read_end)
 
     def _reap(self) -> None:
-        while self.idle or self.busy:
+        while self.idle or self.busy or self.leaving:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
             if pid in self.busy:
                 os.close(self.busy.pop(pid))
                 self.say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+            elif pid in self.leaving:
+                self.leaving.remove(pid)
             elif pid in self.idle:
                 os.close(self.idle.pop(pid))
                 self.refill_after = time.monotonic() + REFILL_PAUSE_SECONDS
@@ -190,23 +191,24 @@ def _warmed(loop: asyncio.Runner) -> Iterator[None]:
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
             synchronous = stack.enter_context(SyncClientContext.get_or_create())
-            synchronous.client.read_flows(limit=1)  # a POST: the connection and the CSRF token are there afterwards
             stack.enter_context(loop)  # after that: it sees what stood when it was entered
-            stack.enter_context(_asynchronous_client(loop))
+            asynchronous = stack.enter_context(_asynchronous_client(loop))
             EventsWorker.instance()
             APILogWorker.instance()
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # a POST: its CSRF token is there afterwards
+                synchronous.client.read_flows(limit=1)
+                loop.run(asynchronous.client.read_flows(limit=1))
         open_early()
         yield
 
 
 @contextlib.contextmanager
-def _asynchronous_client(loop: asyncio.Runner) -> Iterator[None]:
+def _asynchronous_client(loop: asyncio.Runner) -> Iterator[AsyncClientContext]:
     """Prefect's client for asynchronous flows, connected in the loop in which the flow will run."""
     client = AsyncClientContext.get_or_create()
     entered = loop.run(client.__aenter__())
     try:
-        loop.run(entered.client.read_flows(limit=1))
-        yield
+        yield entered
     finally:
         loop.run(_left(client))
 
@@ -218,22 +220,6 @@ async def _left(client: contextlib.AbstractAsyncContextManager[object]) -> None:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     await client.__aexit__(None, None, None)
-
-
-RELATED: dict[str, type[ObjectBaseModel]] = {
-    "flow": Flow, "deployment": DeploymentResponse, "work-queue": WorkQueue, "work-pool": WorkPool,
-}  # fmt: skip
-
-
-def know(related: list[tuple[str, str, str]]) -> None:
-    """What Prefect names beside each event of a run (kind, key, JSON), as the worker has read it already.
-
-    Prefect's client would ask for each of them in each run, at the worst moment, and keeps the answers for the life of the process. A
-    release that keeps them elsewhere asks as it always did.
-    """
-    for kind, key, told in related:
-        found = RELATED[kind].model_validate_json(told)
-        RESOURCE_CACHE[f"{kind}.{key}"] = ({"kind": kind, "object": found}, DateTime.now(UTC))
 
 
 def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:
@@ -261,7 +247,7 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
     for module in LATE_IMPORTS:  # found by comparing sys.modules before and after a run; none of them is essential
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    warm()
+    unprepared = warm()
     names: dict[str, str] = {}
     broken: dict[str, str] = {}
     for entrypoint in entrypoints:
@@ -270,6 +256,7 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
             names[entrypoint] = str(getattr(importlib.import_module(module), attribute).name)
         except Exception as error:  # noqa: BLE001  a runbook under repair is reported, the rest works
             broken[entrypoint] = f"{type(error).__name__}: {error}"
+    broken |= {f"(warming {number})": fault for number, fault in enumerate(unprepared, start=1)}
     return {"ready": names, "broken": broken}
 
 

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import anyio.abc
@@ -38,6 +38,7 @@ from flows.doors.run_processes import gone, how, pid_of
 from flows.doors.standby import CANCEL_SIGNAL
 
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
+NAMED_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 AFTER_THE_START_SECONDS = 1.0
 """Until then a new run has the engine, which answers one after the other, for itself."""
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
@@ -45,7 +46,6 @@ CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 
 _log = logging.getLogger("quell.worker")
 
-T = TypeVar("T")
 OnRefused = Callable[[UUID, str], None]
 
 
@@ -98,11 +98,12 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         """Give the place back, if it is still kept."""
         self._kept.discard(ticket)
 
-    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> None:
-        """Start a run of this pool that was created for us as Pending."""
+    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> bool:
+        """Start a run of this pool that was created for us as Pending; False when we are about to stop."""
         self.free(ticket)
-        if flow_run.id not in self.claimed:
+        if not self.draining and flow_run.id not in self.claimed:
             self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run, ours=True))
+        return flow_run.id in self.claimed
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Take what is due, as far as there is room. Replaces Prefect's own pipeline, which makes twice the calls."""
@@ -125,13 +126,10 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         """
         try:
             known = self._examiner.at_once(flow_run)
-            examined, taken = await asyncio.gather(
-                _it_is(known) if known else self._examiner.examine(self.client, flow_run),
-                _it_is(flow_run) if ours else self._taken(flow_run),
-            )
+            examined = known or await self._examiner.examine(self.client, flow_run)
             if examined.objection:
                 await self._refuse(flow_run, examined.objection)
-            elif taken is not None:
+            elif (taken := flow_run if ours else await self._taken(flow_run)) is not None:
                 await self._run(taken, examined, again=known is not None)
         except CONNECTION_ERRORS as error:
             _log.warning("Lost touch with flow run %s (%s: %s).", flow_run.id, type(error).__name__, error)
@@ -183,14 +181,31 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         await self._conclude(flow_run, identity, code)
 
     async def _name(self, flow_run: FlowRun, child: RunChild, identity: str) -> None:
-        """Write down which process runs it, a moment later: first it has the engine for itself."""
-        await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
-        await self.client.update_flow_run(flow_run.id, infrastructure_pid=identity)
+        """Write down which process runs it. At a first attempt a moment later: until then it has the engine for itself.
+
+        At a later one at once: the process of the one before is named there still, and may be just about to end.
+        """
+        if not flow_run.infrastructure_pid:
+            await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
+        for pause in NAMED_AGAIN_SECONDS:
+            try:
+                await self.client.update_flow_run(flow_run.id, infrastructure_pid=identity)
+            except CONNECTION_ERRORS as error:
+                _log.warning("Flow run %s: its process is not named yet (%s).", flow_run.id, error)
+                await asyncio.wait([child.ended], timeout=pause)
+            else:
+                return
 
     async def _examine_again(self, flow_run: FlowRun, child: RunChild) -> None:
+        """What has gone meanwhile is no objection to a response at work; what has changed is."""
         await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
-        examined = await self._examiner.examine(self.client, flow_run)
-        if examined.objection:
+        try:
+            examined = await self._examiner.examine(self.client, flow_run)
+        except CONNECTION_ERRORS as error:
+            self._examiner.forget(flow_run)
+            _log.warning("Flow run %s was not examined again (%s); its deployment is unknown now.", flow_run.id, error)
+            return
+        if examined.objection and not examined.gone and not child.ended.done():
             await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)
             await self._refuse(flow_run, examined.objection)
 
@@ -249,7 +264,10 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         """Stop the children whose runs are to be cancelled; close cancellations and crashes that nobody else will."""
         for flow_run in await self._runs_of_pool(StateType.CANCELLING):
             child = self._nursery.by_run(flow_run.id)
-            if flow_run.id in self._cancelling or (child is None and flow_run.id in self.claimed):
+            if flow_run.id in self._cancelling:
+                continue
+            if child is None and flow_run.id in self.claimed:
+                self.cancellations = True  # it is just being started
                 continue
             if child is not None:
                 self._cancelling.add(flow_run.id)
@@ -272,8 +290,3 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
         )
-
-
-async def _it_is(what: T) -> T:
-    """Something that is there already, where others have to be waited for."""
-    return what

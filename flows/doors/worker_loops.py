@@ -44,7 +44,7 @@ async def work(
     await nursery.open()
     worker = QuellWorker(listed=listed, nursery=nursery, on_refused=on_refused, limit=limit, name=name)
     async with worker, listening(Path(environment["QUELL_HOME"]), worker):
-        await _tried(worker.learn)
+        learning = asyncio.create_task(_tried(worker.learn))
         loops = [
             asyncio.create_task(_submit(worker)),
             asyncio.create_task(_listen(worker)),
@@ -56,9 +56,9 @@ async def work(
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         failed = next((task.exception() for task in done if task in loops), None)
         worker.draining = True
-        for task in waits:
+        for task in (*waits, learning):
             task.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        await asyncio.gather(*waits, learning, return_exceptions=True)
         await _drain(worker, nursery, hurry, grace_seconds)
     await nursery.close()
     if failed is not None:
@@ -73,7 +73,7 @@ async def _submit(worker: QuellWorker) -> None:
         await _tried(worker.get_and_submit_flow_runs)
         if worker.cancellations:
             worker.cancellations = False
-            await _tried(worker.cancel_requested)
+            await _tried(worker.cancel_requested)  # sets it again when it had to leave one for later
         try:
             await asyncio.wait_for(worker.wake.wait(), POLL_SECONDS)
         except TimeoutError:

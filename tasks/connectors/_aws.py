@@ -96,7 +96,10 @@ class Aws:
             raise NotDoneError(
                 "credentials: expected JSON with access_key_id and secret_access_key, found something else"
             ) from None
-        core = _prepared.pop() if _prepared else _core()
+        try:
+            core = _prepared.pop()
+        except IndexError:  # several threads share them
+            core = _core()
         return boto3.session.Session(access, secret, token, self._settings.region, botocore_session=core)
 
 

@@ -130,7 +130,10 @@ def test_job_variables_are_refused_even_when_somebody_opened_the_pool(place: Pla
 
 def test_a_deployment_that_was_known_and_then_changed_is_refused_beside_the_start(place: Place) -> None:
     calls = place.calls
-    place.reaches(place.create("quick", "known"), "Completed")  # from now on the worker knows it
+    closed = calls.call("GET", "/work_pools/quell")["base_job_template"]
+    variables = {"type": "object", "properties": {"env": {"type": "object", "default": {}}}}
+    opened = {"job_configuration": {"env": "{{ env }}"}, "variables": variables}
+    calls.call("PATCH", "/work_pools/quell", {"base_job_template": opened})
     listed = calls.call("GET", "/deployments/name/slow/prod")["id"]
     place.create("slow", "learnt")
     child = place.child("learnt")
@@ -143,6 +146,7 @@ def test_a_deployment_that_was_known_and_then_changed_is_refused_beside_the_star
     assert "job variables" in place.reaches(again, "Refused")["message"]
     assert place.words("changed-again") == [], "what has had an objection is no longer known"
     calls.call("PATCH", f"/deployments/{listed}", {"job_variables": {}})
+    calls.call("PATCH", "/work_pools/quell", {"base_job_template": closed})
 
 
 def test_a_burst_keeps_to_the_limit(place: Place) -> None:

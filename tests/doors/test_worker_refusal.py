@@ -101,6 +101,10 @@ def test_only_what_was_examined_without_an_objection_may_begin_at_once() -> None
     server.there = False
     assert "no deployment" in examine(run)
     assert examiner.at_once(run) is None
+    server.there = True
+    assert examine(run) == ""
+    examiner.forget(run)
+    assert examiner.at_once(run) is None
 
 
 @pytest.mark.parametrize(

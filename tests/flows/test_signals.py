@@ -48,7 +48,9 @@ def test_a_signed_webhook_starts_what_policy_allows_and_nobody_is_asked(worlds: 
         ground.wait(incident, E.PROBES_JUDGED, action=act, status="effective")
     assert ground.entries(incident, E.DECISION_RECORDED) == []
     assert not side.flag_is_on()
-    assert len(ground.runs(incident)) == 1
+    (run,) = ground.runs(incident)
+    first = ground.calls.call("GET", f"/flow_run_states/?flow_run_id={run['id']}")[0]
+    assert first["message"].startswith("handed to the worker"), "it never waited in the queue"
     assert ground.ending(incident) == "recovered"
     ground.sound(incident)
 
@@ -111,6 +113,7 @@ def test_prefects_own_process_worker_runs_the_same_deployments(ground: Ground) -
         incident = opened_by(ground.installation, post(ground, "stock", "tool-call-from-untrusted-text"))
         ground.wait(incident, E.APPROVAL_REQUESTED)
         assert ground.ending(incident) == "contained"
+        assert ground.entries(incident, E.RUN_INTERFERED, E.RUN_REFUSED) == [], "ours left it alone"
         first = ground.runs(incident)[0]  # a stock worker is slow to wake a run: the keeper may start a second one
         assert first["work_pool_name"] == "stock"
     ground.sound(incident)

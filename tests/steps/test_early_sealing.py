@@ -10,7 +10,7 @@ from runbooks.domain.errors import UnreachableError
 from runbooks.domain.ledger import EntryType
 from tasks import evidence
 from tasks.early_sealing import MOST_WAITING, EarlySealing
-from tasks.evidence import seal_now
+from tasks.evidence import seal_early, seal_now
 from tasks.intake.dispatching import SIGNALS
 from tasks.ledger import clock, flow_actor
 from tests.flows.people import until
@@ -71,12 +71,48 @@ def test_who_died_while_sealing_keeps_nobody_waiting(desk: Desk) -> None:
 
 def test_in_a_storm_the_rest_is_left_to_the_responses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    monkeypatch.setattr("tasks.early_sealing.seal_now", lambda *_: go.wait(30))
+    monkeypatch.setattr("tasks.early_sealing.seal_early", lambda *_: go.wait(30))
     sealing = EarlySealing(desk.installation, WHO)
     taken = [sealing.begin(f"INC-{number}") for number in range(MOST_WAITING + 3)]
     assert taken == [True] * MOST_WAITING + [False] * 3
     go.set()
     until(lambda: sealing.begin("INC-X"), 10, what="there is room again")
+    sealing.close()
+
+
+def test_a_source_that_is_away_is_no_gap_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who seals early may reach less than the response does: what fails then is asked again, what was sealed stays."""
+    incident, place, away = desk.declare(), desk.installation, True
+    observe = evidence._observe
+
+    def sometimes(*args: object) -> bytes:
+        if away:
+            raise UnreachableError("it is away.", now="nothing", next_step="wait")
+        return observe(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evidence, "_observe", sometimes)
+    assert not seal_early(place, place.pen(SIGNALS), incident)
+    kept = place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,))
+    assert kept, "what could be had is sealed"
+    assert place.store.entries(incident, types=(EntryType.EVIDENCE_SEALED,)) == []
+    away = False
+    seal_now(place, place.pen(WHO), incident)
+    (sealed,) = place.store.entries(incident, types=(EntryType.EVIDENCE_SEALED,))
+    assert not any("it is away" in gap for gap in sealed.body["gaps"])
+    collections = place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,))
+    assert [one.leaf for one in collections[: len(kept)]] == [one.leaf for one in kept], "nothing is sealed twice"
+    assert len({one.body["source"] for one in collections}) == len(collections)
+
+
+def test_what_was_left_is_caught_up_with(desk: Desk) -> None:
+    incidents = [desk.declare() for _ in range(MOST_WAITING + 2)]
+    sealing = EarlySealing(desk.installation, WHO)
+
+    def sealed() -> int:
+        sealing.catch_up(incidents)
+        return len(desk.installation.store.entries(types=(EntryType.EVIDENCE_SEALED,)))
+
+    until(lambda: sealed() == len(incidents), 60, what="all are sealed")
     sealing.close()
 
 
@@ -86,7 +122,7 @@ def test_a_failure_is_left_to_the_response_and_told(
     def fails(*_: object) -> None:
         raise UnreachableError("the vault is away.", now="nothing", next_step="wait")
 
-    monkeypatch.setattr("tasks.early_sealing.seal_now", fails)
+    monkeypatch.setattr("tasks.early_sealing.seal_early", fails)
     sealing = EarlySealing(desk.installation, WHO)
     sealing.begin("INC-1")
     sealing.close()

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -11,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from flows.doors.handing import ask_for_a_place, listening, socket_of
+from flows.doors.handing import Places, ask_for_a_place, listening, socket_of
 from flows.doors.listing import POOL
 from tests.flows.people import until
 
@@ -21,6 +23,7 @@ class Worker:
     """Room for some, and the runs that it was handed."""
 
     room: int = 1
+    draining: bool = False
     kept: set[UUID] = field(default_factory=set)
     taken: list[UUID] = field(default_factory=list)
 
@@ -34,9 +37,11 @@ class Worker:
     def free(self, ticket: UUID) -> None:
         self.kept.discard(ticket)
 
-    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> None:
+    def take_handed(self, ticket: UUID, flow_run: FlowRun) -> bool:
         self.kept.remove(ticket)
-        self.taken.append(flow_run.id)
+        if not self.draining:
+            self.taken.append(flow_run.id)
+        return not self.draining
 
 
 @pytest.fixture
@@ -79,6 +84,15 @@ def test_without_room_there_is_no_place(worker: Worker, tmp_path: Path) -> None:
     assert ask_for_a_place(tmp_path, POOL) is None
 
 
+def test_a_worker_that_has_begun_to_stop_takes_nothing(worker: Worker, tmp_path: Path) -> None:
+    place = ask_for_a_place(tmp_path, POOL)
+    assert place is not None
+    worker.draining = True
+    with place:
+        assert place.give(a_run().model_dump_json()) is False
+    assert worker.taken == []
+
+
 def test_runs_of_another_pool_are_left_to_its_workers(worker: Worker, tmp_path: Path) -> None:
     assert ask_for_a_place(tmp_path, "stock") is None
     assert worker.kept == set()
@@ -115,7 +129,29 @@ def test_a_worker_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(socket_of(tmp_path)))
         silent.listen()
-        assert ask_for_a_place(tmp_path, POOL) is None
+        places = Places(tmp_path)
+        assert places(POOL) is None
+        began = time.monotonic()
+        assert places(POOL) is None
+        assert time.monotonic() - began < 0.5, "it is not asked again at once"
+
+
+def test_an_answer_that_does_not_come_leaves_it_open(tmp_path: Path) -> None:
+    """Whether it was taken nobody knows; the run itself will show it."""
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.bind(str(socket_of(tmp_path)))
+        slow.listen()
+        pool = ThreadPoolExecutor(1)
+        asked = pool.submit(ask_for_a_place, tmp_path, POOL)
+        line, _ = slow.accept()
+        line.recv(16)
+        line.sendall(b"yes\n")
+        place = asked.result()
+        assert place is not None
+        with place:
+            assert place.give(a_run().model_dump_json()) is None
+        line.close()
+        pool.shutdown()
 
 
 def test_a_home_whose_path_is_too_long_for_a_socket_does_without(tmp_path: Path) -> None:

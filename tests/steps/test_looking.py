@@ -1,0 +1,39 @@
+"""How the keeper takes turns, and what one incident whose record contradicts itself does to the others: nothing."""
+
+import sqlite3
+from contextlib import closing
+
+from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look
+from runbooks.domain.ledger import EntryType
+from tasks.ledger import flow_actor
+from tests.steps.desk import Desk
+
+
+def test_everybody_gets_a_turn_and_closely_too(desk: Desk) -> None:
+    names = [f"INC-{number}" for number in range(2 * LOOKS_PER_ROUND + 5)]
+    looked, closely, rounds = set[str](), set[str](), 0
+    while closely != set(names):
+        look = Look.of_round(desk.installation, names, rounds)
+        assert len(look.incidents) <= LOOKS_PER_ROUND
+        assert look.closely <= look.incidents
+        assert len(look.closely) <= FORMS_PER_ROUND
+        looked |= look.incidents
+        closely |= look.closely
+        rounds += 1
+        assert rounds < 100, "somebody never gets a turn"
+    assert looked == set(names)
+    assert rounds <= 3 * LOOKS_PER_ROUND / FORMS_PER_ROUND + 3
+
+
+def test_a_record_that_contradicts_itself_stops_no_round(desk: Desk) -> None:
+    broken, sound = desk.declare(), desk.declare()
+    for incident in (broken, sound):
+        desk.installation.pen(flow_actor("test"), "no identifier").write(
+            EntryType.RUN_SUSPENDED, f"suspended/{incident}", incident=incident, body={"form": "gate-0", "seen": 0}
+        )
+    with closing(sqlite3.connect(desk.home / "ledger.db")) as ledger:
+        ledger.execute("UPDATE quell_entries SET core = ? WHERE incident = ? AND incident_seq = 0", (b"{}", broken))
+        ledger.commit()
+    look = Look.of_round(desk.installation, [broken, sound], 0)
+    assert look.incidents == {broken, sound}
+    assert look.paused == frozenset()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.ledger import clock
 from tests.flows.ground import Ground
+from tests.flows.people import until
 
 GLANCE_SECONDS = 0.004
 
@@ -133,3 +136,28 @@ def kill_at_random(ground: Ground, incident: str, times: int, instant: Callable[
                 due = None
         time.sleep(GLANCE_SECONDS)
     return kills
+
+
+@contextlib.contextmanager
+def stopped(home: Path, pid: int) -> Iterator[None]:
+    """The process sleeps while inside; it goes on whatever happens.
+
+    It is not stopped while it owns the ledger's file: SQLite would keep everybody waiting for it.
+    """
+
+    def between_transactions() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(home / "ledger.db", timeout=0.3, isolation_level=None)) as ledger:
+            try:
+                ledger.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+            ledger.execute("ROLLBACK")
+        return True
+
+    try:
+        until(between_transactions, 20, what="it is stopped between two transactions")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -6,12 +6,9 @@ on the wire, the version of the client's record in the authorization server's ow
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
-import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +16,7 @@ from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType as E
 from tasks.incident import incident_of_run
 from tests.flows.ground import Ground, attacked, attacked_again
-from tests.flows.killer import Boundary, Killer, kill_at_random, slowest
+from tests.flows.killer import Boundary, Killer, kill_at_random, slowest, stopped
 from tests.flows.papers import effects_on_paper
 from tests.flows.people import until
 
@@ -109,23 +106,6 @@ def test_killed_at_random(worlds: Ground) -> None:
     ground.sound(incident)
 
 
-def stop_between_transactions(home: Path, pid: int) -> None:
-    """Stop it when it does not own the ledger's file: SQLite would keep everybody waiting for a process that is stopped."""
-
-    def stopped() -> bool:
-        os.kill(pid, signal.SIGSTOP)
-        with contextlib.closing(sqlite3.connect(home / "ledger.db", timeout=0.3, isolation_level=None)) as ledger:
-            try:
-                ledger.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                os.kill(pid, signal.SIGCONT)
-                return False
-            ledger.execute("ROLLBACK")
-        return True
-
-    until(stopped, 20, what="it is stopped between two transactions")
-
-
 def test_a_process_that_slept_finds_itself_replaced(ground: Ground) -> None:
     """Stopped, not dead: its lease runs out, another run takes over; when it wakes it does nothing more."""
     incident = ground.open("stopped", run=False)
@@ -133,12 +113,9 @@ def test_a_process_that_slept_finds_itself_replaced(ground: Ground) -> None:
     ground.wait(incident, E.RUN_STARTED)
     held = until(lambda: ground.worker_of(incident) or ground.has(incident, E.RUN_SUSPENDED))
     assert held is not True, "it was too quick to be stopped"
-    stop_between_transactions(ground.home, held[0])
-    try:
+    with stopped(ground.home, held[0]):
         ground.wait(incident, E.RESPONSE_RESTARTED)
         assert ground.ending(incident) == "contained"
-    finally:
-        os.kill(held[0], signal.SIGCONT)
     ground.wait(incident, E.RUN_SUPERSEDED)
     closed = ground.wait(incident, E.INCIDENT_CLOSED).index
     late = [e.type for e in ground.entries(incident) if e.index > closed and e.flow_run_id == run]

@@ -5,14 +5,13 @@ Nothing happens without a grant, the response goes on, and the attempt is on rec
 
 from __future__ import annotations
 
-import os
-import signal
 from itertools import zip_longest
 
 import pytest
 
 from runbooks.domain.ledger import EntryType
 from tests.flows.ground import Ground
+from tests.flows.killer import stopped
 from tests.flows.papers import effects_on_paper
 from tests.flows.people import until
 
@@ -69,15 +68,14 @@ def test_two_runs_of_one_incident_at_once(ground: Ground) -> None:
     until(lambda: at_work(ground, incident), 120, what="a run works", tell=ground.told(incident))
     held = ground.worker_of(incident)
     assert held is not None, "it works for seconds"
-    os.kill(held[0], signal.SIGSTOP)  # it sleeps: either a twin gives way to it, or it finds itself replaced by one
-    for twin in ("1", "2"):
-        ground.respond(incident, ground.installation.incident(incident).archetype, f"twin-{twin}")
-    until(
-        lambda: ground.has(incident, EntryType.RUN_SUPERSEDED)
-        or len(ground.entries(incident, EntryType.RUN_STARTED)) > 1,
-        what="a twin is there", tell=ground.told(incident),
-    )  # fmt: skip
-    os.kill(held[0], signal.SIGCONT)
+    with stopped(ground.home, held[0]):  # either a twin gives way to it, or it finds itself replaced by one
+        for twin in ("1", "2"):
+            ground.respond(incident, ground.installation.incident(incident).archetype, f"twin-{twin}")
+        until(
+            lambda: ground.has(incident, EntryType.RUN_SUPERSEDED)
+            or len(ground.entries(incident, EntryType.RUN_STARTED)) > 1,
+            what="a twin is there", tell=ground.told(incident),
+        )  # fmt: skip
     ground.wait(incident, EntryType.RUN_SUPERSEDED)
     assert ground.ending(incident) == "contained"
     assert effects_on_paper(ground.home, "twins") == ["tool-0 off"]

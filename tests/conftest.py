@@ -24,7 +24,7 @@ from hypothesis import settings
 settings.register_profile("quell", deadline=None)  # a busy machine is no finding: speed goes into the bench
 settings.load_profile("quell")
 
-FOREIGN = ("PREFECT_", "QUELL_", "AWS_", "OTEL_")
+FOREIGN = ("PREFECT_", "QUELL_", "AWS_", "OTEL_", "SCHEMATHESIS_")
 KEPT = {"QUELL_SCREENSHOTS"}  # where the browser's tests leave their pictures
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 HOME_NAMES = {"localhost", "localhost.localdomain", "", "0.0.0.0", "::"}  # noqa: S104  compared with, never listened on

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 WORDS = {"github": "gh-w0rd", "old": "old-w0rd-of-alerts", "new": "new-w0rd-of-alerts", "basic": "user:pa-ssw0rd"}
 """Practice secrets, one file each; no line of any log may hold one."""
 WHSEC = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+SECRETS = {**WORDS, "whsec": WHSEC}
 SOURCES = """
 [sources.github]
 sender = "github"
@@ -63,7 +64,7 @@ def furnish(home: Path, sources: str = SOURCES, limits: str = "") -> Path:
     config, secrets = home / "config", home / "secrets"
     config.mkdir(parents=True)
     secrets.mkdir(mode=0o700)
-    for name, text in {**WORDS, "whsec": WHSEC}.items():
+    for name, text in SECRETS.items():
         keep_secret(home, name, text)
     (config / "people.toml").write_text("")
     (config / "systems.toml").write_text("")

@@ -77,11 +77,12 @@ def run_keeper(home: Path) -> int:
     installation = open_installation(home)
     anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
     announcer, rounds = Announcer(installation), 0
+    attended: dict[str, tuple[int, float]] = {}
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
             once("break-glass", lambda: after_glass(installation))
             found = open_incidents(installation)
-            look = Look.of_round(installation, found, rounds)
+            look = Look.of_round(installation, found, rounds, attended)
             for incident in found:
                 once(incident, partial(keep, installation, incident, look=look))
                 once(incident, partial(announcer.announce, incident, clock()))
@@ -115,7 +116,8 @@ def open_incidents(installation: Installation) -> list[str]:
 
 def keep(installation: Installation, incident: str, *, look: Look) -> None:
     """All duties for one open incident; the engine is asked in turn, and at once where the record calls for it."""
-    attend(installation, incident)
+    if look.is_to_be_attended(installation, incident):
+        attend(installation, incident)
     if is_live(installation, incident):
         if incident in look.incidents:
             note_working(installation, incident)

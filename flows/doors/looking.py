@@ -5,7 +5,8 @@ A waiting run has no process. The record says on which form it waits; whether th
 
 import logging
 import socket
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from prefect.client.schemas.objects import FlowRun
@@ -30,6 +31,8 @@ SLOW_START_SECONDS = 45
 """How long a running run whose process lives may take to get the lease, on a very busy machine."""
 LOOKS_PER_ROUND = 20
 """Of how many incidents the engine is asked in one round, in turn: a thousand that wait must not make the bells late."""
+ATTENDED_SECONDS = 10.0
+"""How late an expiry, or the next people on a ladder, may be noticed; both are given in minutes."""
 FORMS_PER_ROUND = 2
 """Of how many of these it is asked for the form, too: every such question takes its processor from those who respond."""
 
@@ -41,9 +44,14 @@ class Look:
     incidents: frozenset[str]
     closely: frozenset[str]
     paused: frozenset[str] = frozenset()
+    attended: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By incident: its newest entry when its requests were judged last, and when that was (monotonic seconds)."""
 
     @classmethod
-    def of_round(cls, installation: Installation, found: list[str], number: int) -> "Look":
+    def of_round(
+        cls, installation: Installation, found: list[str], number: int,
+        attended: dict[str, tuple[int, float]] | None = None,
+    ) -> "Look":  # fmt: skip
         """The incidents whose turn it is. One question tells of all of them whether their runs wait."""
         groups = -(-len(found) // LOOKS_PER_ROUND) or 1
         turn = found[number % groups :: groups]
@@ -55,7 +63,18 @@ class Look:
             paused = paused_of(runs) if runs else paused
         except (UnreachableError, ValueError) as error:  # away; or the record names a run by what is no identifier
             log.warning("which runs wait: %s", error)
-        return cls(frozenset(turn), frozenset(turn[number // groups % few :: few]), paused)
+        closely = frozenset(turn[number // groups % few :: few])
+        return cls(frozenset(turn), closely, paused, {} if attended is None else attended)
+
+    def is_to_be_attended(self, installation: Installation, incident: str) -> bool:
+        """Whether its requests may stand otherwise than when they were judged last: its record has news, or time went by."""
+        entries = installation.store.entries(incident)
+        newest, now = entries[-1].index if entries else -1, time.monotonic()
+        index, at = self.attended.get(incident, (-2, 0.0))
+        if newest == index and now - at < ATTENDED_SECONDS:
+            return False
+        self.attended[incident] = newest, now
+        return True
 
     def leaves_waiting(self, incident: str, form: LedgerEntry) -> bool:
         """Whether nothing more need be asked now: it waits, or it is not its turn."""

@@ -1,8 +1,9 @@
 """Starting runs: a response (the same one however often it is asked for), its restart, the review. It authorises nothing."""
 
 import secrets
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Protocol, Self
 from uuid import UUID
 
@@ -78,6 +79,8 @@ class Starter:
         self._client: SyncPrefectClient | None = None
         self._deployments: dict[str, tuple[UUID, str]] = {}
         """By flow: the deployment, and its pool."""
+        self._unsure: dict[UUID, float] = {}
+        """Runs that were created as handed over, and whether a worker took them is not known yet; since when."""
 
     def __call__(self, flow: str, incident_id: str, drill: bool) -> str:
         """The id of the run; UnreachableError when nobody knows whether it was started: ask again.
@@ -113,15 +116,28 @@ class Starter:
             mark = f"{HANDED} ({secrets.token_hex(6)})"
             run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
             if run.state is None or run.state.message != mark:
-                _put_right(self._client, run)
+                self._unsure[run.id] = time.monotonic()  # from an earlier try, whose answer was lost or who died
             elif run.work_pool_name != pool:  # somebody moved the deployment since it was read
                 self._deployments.clear()
                 _into_the_queue(self._client, run)
             elif (taken := place.give(run.model_dump_json())) is None:
-                raise _not_known()
+                self._unsure[run.id] = time.monotonic()
             elif not taken:
                 _into_the_queue(self._client, run)
         return str(run.id)
+
+    def settle(self) -> None:
+        """Put into the queue what was handed over some seconds ago and nobody took. Raises UnreachableError.
+
+        Where this fails, or dies before it, the keeper restarts what does not begin.
+        """
+        late = time.monotonic() - TAKEN_WITHIN_SECONDS
+        for run_id in [one for one, since in self._unsure.items() if since < late]:
+            del self._unsure[run_id]  # once: what fails now, the keeper finds
+            with engine() as client:
+                run = client.read_flow_run(run_id)
+                if _waits_for_nobody(run):
+                    _into_the_queue(client, run)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -130,28 +146,15 @@ class Starter:
             client.__exit__(None, None, None)
 
 
-def _put_right(client: SyncPrefectClient, run: FlowRun) -> None:
-    """It is there from an earlier try, whose answer was lost or who died: is it on its way, or was it never handed over?
-
-    Raises UnreachableError while that is too early to say: ask again.
-    """
+def _waits_for_nobody(run: FlowRun) -> bool:
     state = run.state
-    if state is None or not state.is_pending() or not str(state.message).startswith(HANDED) or run.infrastructure_pid:
-        return
-    if datetime.now(UTC) - state.timestamp < timedelta(seconds=TAKEN_WITHIN_SECONDS):
-        raise _not_known()
-    _into_the_queue(client, run)
+    if state is None or run.infrastructure_pid:
+        return False
+    return state.is_pending() and str(state.message).startswith(HANDED)
 
 
 def _into_the_queue(client: SyncPrefectClient, run: FlowRun) -> None:
     client.set_flow_run_state(run.id, Scheduled(message="no worker took it at once"), force=True)
-
-
-def _not_known() -> UnreachableError:
-    return UnreachableError(
-        "the run was created, and whether a worker has taken it is not known yet.",
-        now="the incident stands; at most one run responds to it.", next_step="nothing: it is asked again by itself.",
-    )  # fmt: skip
 
 
 def _refused(cause: BaseException | None) -> bool:

@@ -194,7 +194,7 @@ def burst() -> dict[str, Json]:
 def storm() -> dict[str, Json]:
     """Ten thousand alerts of one cause: how many incidents, runs and pages they become. A pager of our own counts."""
     pager = Receiver()
-    with standing((), ("storm",), pager.address) as ground, ThreadPoolExecutor(8) as pool:
+    with standing(("storm",), (), pager.address) as ground, ThreadPoolExecutor(8) as pool:
         began = time.monotonic()
         receipts = list(pool.map(lambda number: ground.signal("storm", alert=f"a-{number % 100}"), range(STORM)))
         sent = time.monotonic() - began

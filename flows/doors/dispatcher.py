@@ -18,6 +18,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from runbooks.domain.errors import QuellError
 from tasks.early_sealing import EarlySealing
@@ -25,6 +26,9 @@ from tasks.installation import Installation, open_installation
 from tasks.intake.bell import Listener, bell_of
 from tasks.intake.dispatching import SIGNALS, Dispatcher, Start, dispatcher_on
 from tasks.intake.understanding import Intake
+
+if TYPE_CHECKING:
+    from tasks.starting import Starter
 
 log = logging.getLogger("quell.dispatcher")
 
@@ -42,6 +46,8 @@ class Work:
 
     installation: Installation
     start: Start
+    settle: Callable[[], object] = lambda: None
+    """Looks after starts whose outcome is not known yet."""
     stop: threading.Event = field(default_factory=threading.Event)
     made: threading.Event = field(default_factory=threading.Event)
     """Set when an incident was made."""
@@ -91,6 +97,7 @@ class Work:
                 if started is False:
                     next_try = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._survives(self.settle)
                 self._survives(dispatcher.tell)
                 self._survives(lambda: self.sealing.catch_up(row.incident for row in dispatcher.store.waiting()))
                 self.made.wait(max(0.0, min(LOOK_SECONDS, next_try - time.monotonic())) or LOOK_SECONDS)
@@ -123,9 +130,9 @@ def _look_for_engine(home: Path) -> None:
     import_module("flows.doors.cli").know_engine(home)
 
 
-def _starter(home: Path) -> Start:
+def _starter(home: Path) -> "Starter":
     places = import_module("flows.doors.handing").Places(home)
-    starter: Start = import_module("tasks.starting").Starter(partial(_look_for_engine, home), places)
+    starter: Starter = import_module("tasks.starting").Starter(partial(_look_for_engine, home), places)
     return starter
 
 
@@ -136,7 +143,11 @@ def run_dispatcher(home: Path, start: Start | None = None) -> int:
     os.environ["PREFECT_CLIENT_MAX_RETRIES"] = (
         "0"  # its pauses double from two seconds; ours begin at fifty milliseconds
     )
-    work = Work(installation, start or _starter(home))
+    if start is not None:
+        work = Work(installation, start)
+    else:
+        starter = _starter(home)
+        work = Work(installation, starter, starter.settle)
     work.sealing.prepare()
     sys.setswitchinterval(SWITCH_SECONDS)
 

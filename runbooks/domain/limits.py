@@ -20,10 +20,14 @@ class Limits(BaseModel):
     keeper_interval_seconds: int = Field(2, ge=1, le=60)
     evidence_before_minutes: int = Field(60, ge=1)
     evidence_source_deadline_seconds: int = Field(60, ge=1)
-    probe_interval_milliseconds: int = Field(200, ge=10, description="the longest between two looks while the path is open")
+    probe_interval_milliseconds: int = Field(
+        200, ge=10, description="the longest between two looks while the path is open"
+    )
     probe_confirm_milliseconds: int = Field(20, ge=1, description="between looks once it was refused")
     probe_span_milliseconds: int = Field(
-        100, ge=0, description="how long it must stay refused; more for systems whose replicas learn one after the other"
+        100,
+        ge=0,
+        description="how long it must stay refused; more for systems whose replicas learn one after the other",
     )
     anchor_directory: str = Field("", description="folder or s3://bucket/prefix for signed heads; empty: none")
     anchor_s3: BucketSettings | None = Field(None, description="the same for the bucket of anchor_directory")

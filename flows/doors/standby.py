@@ -112,7 +112,7 @@ class Nursery:
                 os.kill(order["signal"], order["number"])
             return None
         while True:
-            if not self.idle and (job := self._fork()) is not None:
+            if not self.idle and (job := self._fork(hurried=True)) is not None:
                 return job  # we are the child now
             pid, pipe = self.idle.popitem()
             try:
@@ -125,8 +125,8 @@ class Nursery:
             self.say({"started": order["start"], "pid": pid, "mark": start_mark(pid)})
             return None
 
-    def _fork(self) -> dict[str, Any] | None:
-        """In the nursery: one more standby, None. In the child: wait, and return the job."""
+    def _fork(self, *, hurried: bool = False) -> dict[str, Any] | None:
+        """In the nursery: one more standby, None. In the child: wait, and return the job. `hurried`: it is there already."""
         read_end, write_end = os.pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -143,7 +143,7 @@ class Nursery:
             os.close(other)
         self.control.close()
         self.warmed, self.loop = contextlib.ExitStack(), asyncio.Runner()
-        self.warmed.enter_context(_warmed(self.loop))
+        self.warmed.enter_context(_warmed(self.loop, hurried=hurried))
         return _await_job(read_end)
 
     def _reap(self) -> None:
@@ -184,8 +184,11 @@ def _await_job(pipe: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _warmed(loop: asyncio.Runner) -> Iterator[None]:
-    """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork."""
+def _warmed(loop: asyncio.Runner, *, hurried: bool) -> Iterator[None]:
+    """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork.
+
+    A hurried one asks the server nothing that its run may not need: in a burst that is what everybody waits for.
+    """
     with contextlib.ExitStack() as stack:
         # Heartbeats cost each synchronous flow one second at its end; this worker sees its children directly.
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
@@ -193,11 +196,12 @@ def _warmed(loop: asyncio.Runner) -> Iterator[None]:
             synchronous = stack.enter_context(SyncClientContext.get_or_create())
             stack.enter_context(loop)  # after that: it sees what stood when it was entered
             asynchronous = stack.enter_context(_asynchronous_client(loop))
-            EventsWorker.instance()
-            APILogWorker.instance()
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # a POST: its CSRF token is there afterwards
-                synchronous.client.read_flows(limit=1)
-                loop.run(asynchronous.client.read_flows(limit=1))
+            if not hurried:
+                EventsWorker.instance()
+                APILogWorker.instance()
+                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # a POST: its CSRF token is there afterwards
+                    synchronous.client.read_flows(limit=1)
+                    loop.run(asynchronous.client.read_flows(limit=1))
         open_early()
         yield
 

@@ -20,6 +20,7 @@ from tasks.alternatives import offer_alternatives
 from tasks.containment import contain, give_back, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import request_approvals, take_in_answers
+from tasks.giving_way import give_way
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest
 from tasks.outcome import (
@@ -54,7 +55,7 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
 def _act_on_consent(incident: str) -> None:
     """What people consented to while the run slept, before all that can wait: forms, pages, and what is done already."""
     if consented(incident):
-        _contain_all(incident, Granted(incident, Purpose.CONTAIN))
+        _contain_and_show(incident, Granted(incident, Purpose.CONTAIN))
 
 
 def seal(incident: str) -> None:
@@ -90,26 +91,39 @@ def plan(incident: str) -> None:
 
 
 def contain_at_once(incident: str) -> None:
-    """What the active policy pre-authorises: reversible, after the seal, without waiting for a person."""
-    _contain_all(incident, lambda: acts_to_do_at_once(incident))
+    """What the active policy pre-authorises: reversible, after the seal, without waiting for a person.
+
+    Then the containment of other incidents goes before what this one has to show.
+    """
+    acted = _contain_all(incident, lambda: acts_to_do_at_once(incident))
+    give_way()
+    if acted:
+        show_containment(incident)
 
 
 async def contain_with_consent(incident: str) -> ContainmentVerdict:
     """Ask people for the rest, act on each consent as it comes, and judge what containment achieved."""
     request_approvals(incident, Purpose.CONTAIN, acts_to_ask_for(incident))
-    await pass_gate(incident, Purpose.CONTAIN, partial(_contain_all, incident), partial(offer_alternatives, incident))
+    await pass_gate(
+        incident, Purpose.CONTAIN, partial(_contain_and_show, incident), partial(offer_alternatives, incident)
+    )
     if is_waived(incident):
         seal_evidence(incident)
         inform(incident)
     return judge(incident)
 
 
-def _contain_all(incident: str, actions: Callable[[], list[str]]) -> None:
+def _contain_and_show(incident: str, actions: Callable[[], list[str]]) -> None:
+    if _contain_all(incident, actions):
+        show_containment(incident)
+
+
+def _contain_all(incident: str, actions: Callable[[], list[str]]) -> bool:
     """Side by side, each with its own receipt; one that fails neither hides nor stops the others.
 
     `actions` is asked again as long as one is at work: probing may take a minute, and what is granted meanwhile does
     not wait for that. A failure of the act is a status. What is raised here, once all are through, is ours: the run
-    stops, and the next one asks the record what is done.
+    stops, and the next one asks the record what is done. Returns whether there was anything to do.
     """
     running: dict[str, PrefectFuture[str]] = {}
     ended: Queue[str] = Queue()
@@ -127,8 +141,7 @@ def _contain_all(incident: str, actions: Callable[[], list[str]]) -> None:
             at_work -= 1
     for future in running.values():
         future.result()
-    if running:
-        show_containment(incident)
+    return bool(running)
 
 
 async def recover(incident: str) -> None:

@@ -4,9 +4,10 @@ Runs of an incident carry the tag `incident:INC-…`. Prefect may be down: calle
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 from uuid import UUID
 
 import httpx
@@ -27,6 +28,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from prefect.states import Cancelled
@@ -230,25 +232,46 @@ def tag_run(flow_run_id: str, incident_id: str, *, drill: bool) -> None:
             client.update_flow_run(UUID(flow_run_id), tags=sorted(tags), name=run_name(incident_id))
 
 
+_new_page = cast(Callable[..., UUID], create_markdown_artifact)
+"""As a synchronous step sees it."""
+_left: dict[tuple[str, str | None], tuple[UUID, str, str]] = {}
+"""Pages that this process left: by key and run, the artifact, its text and its headline."""
+
+
 def leave_page(key: str, text: str, headline: str, flow_run_id: str | None) -> bool:
     """Markdown on the run's page; whether it is news. One page of a kind for a run, always the newest.
 
     A page is a view, so it is replaced: a run that begins from the top again must not pile up copies, old ones among
-    them, in an order that nobody can tell.
+    them, in an order that nobody can tell. A run that began for the first time has none yet and need not ask.
     """
+    place = key, flow_run_id
     with engine() as client:
-        mine = ArtifactFilter(
-            key=ArtifactFilterKey(any_=[key]),
-            flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]) if flow_run_id else None,
-        )
-        found = client.read_artifacts(artifact_filter=mine, limit=1)
-        if not found:
-            create_markdown_artifact(text, key=key, description=headline)
-        elif found[0].data != text or found[0].description != headline:
-            client.update_artifact(found[0].id, ArtifactUpdate(data=text, description=headline))
-        else:
+        there = _left.get(place) or (None if _begins_first(flow_run_id) else _page_there(client, key, flow_run_id))
+        if there is not None and there[1:] == (text, headline):
             return False
+        try:
+            if there is not None:
+                client.update_artifact(there[0], ArtifactUpdate(data=text, description=headline))
+        except ObjectNotFound:  # somebody deleted it
+            there = None
+        page = there[0] if there is not None else _new_page(text, key=key, description=headline)
+        _left[place] = page, text, headline
     return True
+
+
+def _begins_first(flow_run_id: str | None) -> bool:
+    around = FlowRunContext.get()
+    run = around.flow_run if around is not None else None
+    return run is not None and str(run.id) == flow_run_id and run.run_count <= 1
+
+
+def _page_there(client: SyncPrefectClient, key: str, flow_run_id: str | None) -> tuple[UUID, str, str] | None:
+    mine = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]) if flow_run_id else None,
+    )
+    found = client.read_artifacts(artifact_filter=mine, limit=1)
+    return (found[0].id, str(found[0].data), str(found[0].description)) if found else None
 
 
 def state_name(state: State | None) -> str:

@@ -4,6 +4,7 @@ Counted in the ledger, where the plans stand. Planning that may use one is done 
 in the same instant count each other.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +37,7 @@ def spending(installation: Installation, incident: Incident, configuration: Conf
     while fence is None and clock() < deadline:
         fence = store.take_lease(LEASE, holder=holder, now=clock(), seconds=LEASE_SECONDS, gone=is_gone)
         if fence is None:
-            pause(0.05)
+            pause(random.uniform(0.05, 0.15))  # noqa: S311 - no secret; asking takes the ledger's only pen
     if fence is None:
         yield frozenset(rule.id for rule in rules)
         return

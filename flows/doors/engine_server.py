@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -79,7 +80,7 @@ def engine_environment(home: Path) -> dict[str, str]:
         "PREFECT_API_URL": engine_url(home),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # a lost server must be an error, not a second, empty one
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # never pickles: whoever writes there would run code here
-        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.25",  # seconds; what is lost at kill -9
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "1.0",  # seconds; what is lost at kill -9
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # the run's page tells what people need
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
@@ -88,7 +89,24 @@ def engine_environment(home: Path) -> dict[str, str]:
     }
     if own_server():
         environment["PREFECT_API_AUTH_STRING"] = engine_credential(home)
+        environment["PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED"] = "false"  # it is the same installation
+        environment.setdefault("PREFECT_API_SSL_CERT_FILE", str(_one_certificate(home)))
     return environment
+
+
+def _one_certificate(home: Path) -> Path:
+    """A certificate file that is quickly read, for a connection without TLS: Prefect reads it for each of its clients.
+
+    All public ones, its default, take 60 ms of processor each time, five times in each run.
+    """
+    path = home / "prefect" / "one-certificate.pem"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        first, end, _ = import_module("certifi").contents().partition("-----END CERTIFICATE-----\n")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        draft.write_text(first + end)
+        draft.replace(path)
+    return path
 
 
 def _free_port(home: Path) -> int:
@@ -122,7 +140,17 @@ def start_server(home: Path, *, port: int | None = None) -> Child:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",  # seconds; what a killed server forgets
         "PREFECT_CLI_PROMPT": "false",
     }
-    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    argv = [
+        sys.executable,
+        "-m",
+        "flows.doors.engine_process",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     return start_child("server", argv, env=environment, log=home / "logs" / "server.log", cwd=home)
 
 

@@ -31,6 +31,7 @@ from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, i
 from flows.doors.pausing import is_due
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
+from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.announcing import Announcer
@@ -59,6 +60,7 @@ log = logging.getLogger("quell.keeper")
 
 ROUNDS_PER_LOOK_AT_STARTS = 5
 ROUNDS_PER_LOOK_AT_SOURCES = 10
+FIRST_START_SECONDS = 10
 MOST_BEGINNINGS = 5
 """Of one start from the form; after that a person looks."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
@@ -192,8 +194,16 @@ def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
     return any(entry.type in NEWS and entry.index >= int(form.body["seen"]) for entry in entries)
 
 
+def _just_opened(entries: list[LedgerEntry]) -> bool:
+    """Whoever opened it starts its first run; asking the engine now would only delay that, in a burst most of all."""
+    begun = any(entry.type in (EntryType.RUN_STARTED, EntryType.RESPONSE_RESTARTED) for entry in entries)
+    return not begun and milliseconds_between(entries[0].at, clock()) < 1000 * FIRST_START_SECONDS
+
+
 def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:
     """Start the next run of the response, once per generation, and put the old ones aside."""
+    if _just_opened(entries):
+        return
     runs = runs_of(incident)
     if any(is_starting(run) for run in runs):
         return

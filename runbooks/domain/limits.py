@@ -33,7 +33,7 @@ class Limits(BaseModel):
     anchor_s3: BucketSettings | None = Field(None, description="the same for the bucket of anchor_directory")
     anchor_tsa_url: str = Field("", description="RFC 3161 time-stamp authority; empty: none")
     anchor_interval_seconds: int = Field(60, ge=5, le=3600)
-    worker_limit: int = Field(10, ge=1)
+    worker_limit: int = Field(32, ge=1)
     worker_standby: int = Field(2, ge=0)
     door_host: str = Field("127.0.0.1", description="where the door listens; TLS is a reverse proxy's work")
     door_port: int = Field(0, ge=0, le=65_535, description="0: a free one, the same again at the next start")

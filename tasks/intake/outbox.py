@@ -61,6 +61,12 @@ def waiting_responses(installation: Installation) -> list[WaitingResponse]:
         ]  # fmt: skip
 
 
+def others_wait_to_begin(installation: Installation) -> bool:
+    """Whether responses wait to be started that nothing stood in the way of yet."""
+    with looking(installation) as store:
+        return store is not None and any(not row.problem for row in store.waiting())
+
+
 def defects(installation: Installation, most: int = 20) -> list[Defect]:
     """Deliveries that could not be read, newest first."""
     with looking(installation) as store:

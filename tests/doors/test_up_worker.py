@@ -11,40 +11,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from flows.doors.engine_server import EngineCalls, engine_credential
+from flows.doors.engine_server import engine_credential
 from flows.doors.listing import ROOT
 from flows.doors.processes import alive
-from flows.doors.up import attach, stop
-from tests.doors.toy import LIMIT, PREFECT_YAML, TOY, Place, until
+from flows.doors.up import attach
+from tests.doors.toy import LIMIT, Place, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    base = tmp_path_factory.mktemp("up")
-    room = base / "checkout" / "toy_room"
-    room.mkdir(parents=True)
-    (room / "__init__.py").touch()
-    (room / "toy.py").write_text(TOY)
-    (base / "checkout" / "prefect.yaml").write_text(PREFECT_YAML)
-    (base / "notes").mkdir()
-    patch = pytest.MonkeyPatch()
-    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
-        patch.delenv(name)
-    place = Place(base / "home", base / "checkout", base / "notes", None)  # type: ignore[arg-type]
-    place.up()
-    place.calls = EngineCalls(place.home)
-    yield place
-    stop(place.home)
-    assert attach(place.home) is None
-    patch.undo()
 
 
 def test_up_tells_no_secret_and_lets_nobody_in_without_one(place: Place) -> None:

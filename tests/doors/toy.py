@@ -45,6 +45,10 @@ def gate(path: str):
     note(path, "after-" + suspend_flow_run(wait_for_input=Answer, key="gate").decision)
 
 @flow
+def started(start: dict):
+    note(NOTES + "/" + start["incident"], "begin")
+
+@flow
 def slow(path: str):
     note(path, f"pid-{os.getpid()}")
     try:
@@ -59,6 +63,7 @@ deployments:
   - {name: prod, entrypoint: toy_room.toy.quick, work_pool: {name: quell}}
   - {name: prod, entrypoint: toy_room.toy.gate, work_pool: {name: quell, work_queue_name: urgent}}
   - {name: prod, entrypoint: toy_room.toy.slow, work_pool: {name: quell}}
+  - {name: started, entrypoint: toy_room.toy.started, work_pool: {name: quell}}
 """
 WORKER = """
 import sys
@@ -70,6 +75,17 @@ def refused(run_id, reason):
         file.write(f"{run_id} {reason}\\n")
 sys.exit(run_worker(home, limit=LIMIT, standby=2, on_refused=refused, prefect_file=prefect_file, grace_seconds=0.5))
 """.replace("LIMIT", str(LIMIT))
+
+
+def checkout(base: Path) -> Place:
+    """The toy checkout in this folder; nothing is up yet."""
+    room = base / "checkout" / "toy_room"
+    room.mkdir(parents=True)
+    (room / "__init__.py").touch()
+    (room / "toy.py").write_text(TOY.replace("NOTES", repr(str(base / "notes"))))
+    (base / "checkout" / "prefect.yaml").write_text(PREFECT_YAML)
+    (base / "notes").mkdir()
+    return Place(base / "home", base / "checkout", base / "notes", None)  # type: ignore[arg-type]
 
 
 def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -1,0 +1,64 @@
+"""What can wait in one response waits while others have not begun, and not for ever."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tasks import giving_way
+from tasks.giving_way import give_way
+from tasks.intake.dispatching import Dispatcher, dispatcher_on
+from tasks.intake.outbox import others_wait_to_begin
+from tests.steps.intake_ground import Intake, a_signal
+from tests.steps.test_dispatching import Engine
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def dispatcher(intake: Intake, engine: Engine) -> Iterator[Dispatcher]:
+    made = dispatcher_on(intake.place, engine)
+    yield made
+    made.store.close()
+
+
+def _gives_way() -> threading.Thread:
+    thread = threading.Thread(target=give_way)
+    thread.start()
+    thread.join(0.3)
+    return thread
+
+
+def test_it_waits_until_the_others_have_begun(intake: Intake, dispatcher: Dispatcher) -> None:
+    assert not others_wait_to_begin(intake.place), "there is nobody else"
+    intake.take(a_signal())
+    waits = _gives_way()
+    assert waits.is_alive()
+    dispatcher.open_all()
+    assert dispatcher.start_next()
+    waits.join(5)
+    assert not waits.is_alive()
+
+
+def test_it_does_not_wait_for_those_whom_prefect_does_not_start(
+    intake: Intake, dispatcher: Dispatcher, engine: Engine
+) -> None:
+    intake.take(a_signal())
+    dispatcher.open_all()
+    assert others_wait_to_begin(intake.place)
+    engine.away = True
+    assert dispatcher.start_next() is False
+    assert not others_wait_to_begin(intake.place)
+
+
+def test_a_flood_holds_nobody_up_for_longer(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giving_way, "LONGEST_SECONDS", 0.5)
+    intake.take(a_signal())
+    waits = _gives_way()
+    assert waits.is_alive()
+    waits.join(5)
+    assert not waits.is_alive()
+    assert others_wait_to_begin(intake.place), "they still wait"

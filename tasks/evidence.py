@@ -1,11 +1,12 @@
 """Evidence: every source is asked, what it hands over is sealed, what is missing is named. Then one manifest."""
 
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
-from runbooks.domain.errors import QuellError
+from runbooks.domain.errors import EvidenceError, QuellError
 from runbooks.domain.evidence import Collection, EvidenceClass, Manifest, standings_of
 from runbooks.domain.incident import AffectedRecord, AffectedRecords, Incident, Report, Standing
 from runbooks.domain.instants import Instant, later
@@ -137,7 +138,8 @@ def _seal_source(
         collected = connector.collect(source.what, since, clock())
         facts = collected.facts
         return _store(
-            turn, incident, source.evidence_class, name, facts.media_type, collected,
+            turn, incident, source.evidence_class, name, facts.media_type,
+            _in_time(collected, installation.settings.limits.evidence_source_deadline_seconds),
             lambda: SourceFacts(
                 dropped=facts.dropped, source_clock=facts.source_clock, clock_offset_ms=facts.clock_offset_ms,
                 schema_url=facts.schema_url,
@@ -145,6 +147,21 @@ def _seal_source(
         )  # fmt: skip
     except QuellError as error:
         return None, source.evidence_class, f"{name}: {error.problem}"
+
+
+def _in_time(items: Iterable[bytes], seconds: int) -> Iterator[bytes]:
+    """The items that come within so many seconds; one that has no end must not keep containment waiting for ever.
+
+    What came stays sealed, as partial. A connector's own time-outs see to it that no single item takes for ever.
+    """
+    until = time.monotonic() + seconds
+    for item in items:
+        yield item
+        if time.monotonic() > until:
+            raise EvidenceError(
+                f"it still handed over more after {seconds} s (evidence_source_deadline_seconds)",
+                now="what came until then is sealed.", next_step="what is missing is named in the manifest.",
+            )  # fmt: skip
 
 
 def _control(system: System, name: str) -> Control:

@@ -37,7 +37,6 @@ from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from pydantic import BaseModel
 
 from flows.doors.processes import die_with_parent, start_mark
 from flows.doors.relations import know
@@ -57,7 +56,6 @@ LATE_IMPORTS = (
     "encodings.idna",
     "rich._emoji_codes",
 )
-MODELS = tuple(f"prefect.client.schemas.{name}" for name in ("objects", "actions", "filters", "responses"))
 
 
 @dataclass
@@ -252,7 +250,6 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     unprepared = warm()
-    _complete_models()
     names: dict[str, str] = {}
     broken: dict[str, str] = {}
     for entrypoint in entrypoints:
@@ -263,14 +260,6 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
             broken[entrypoint] = f"{type(error).__name__}: {error}"
     broken |= {f"(warming {number})": fault for number, fault in enumerate(unprepared, start=1)}
     return {"ready": names, "broken": broken}
-
-
-def _complete_models() -> None:
-    """Prefect's models finish their own making at first use: 40 ms of processor in each child, once here."""
-    for name in MODELS:
-        for model in vars(importlib.import_module(name)).values():
-            if isinstance(model, type) and issubclass(model, BaseModel) and not model.__pydantic_complete__:
-                model.model_rebuild(raise_errors=False)  # one that cannot be made now is told by whoever needs it
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ class Limits(BaseModel):
     run_lease_seconds: int = Field(15, ge=3, le=600)
     keeper_interval_seconds: int = Field(2, ge=1, le=60)
     evidence_before_minutes: int = Field(60, ge=1)
-    evidence_source_deadline_seconds: int = Field(60, ge=1)
+    evidence_source_deadline_seconds: int = Field(300, ge=1, description="what comes later is named as a gap")
     probe_interval_milliseconds: int = Field(
         200, ge=10, description="the longest between two looks while the path is open"
     )

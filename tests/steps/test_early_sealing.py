@@ -1,5 +1,6 @@
 """Evidence is sealed from the moment an incident stands, by one at a time, whoever comes first."""
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,6 +103,16 @@ def test_a_source_that_is_away_is_no_gap_yet(desk: Desk, monkeypatch: pytest.Mon
     collections = place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,))
     assert [one.leaf for one in collections[: len(kept)]] == [one.leaf for one in kept], "nothing is sealed twice"
     assert len({one.body["source"] for one in collections}) == len(collections)
+
+
+def test_a_source_without_an_end_is_cut_and_named_as_a_gap(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    incident, place = desk.declare(), desk.installation
+    in_time = evidence._in_time
+    monkeypatch.setattr(evidence, "_in_time", lambda *_: in_time(itertools.repeat(b"{}"), 1))
+    seal_now(place, place.pen(WHO), incident)
+    (sealed,) = place.store.entries(incident, types=(EntryType.EVIDENCE_SEALED,))
+    assert [gap for gap in sealed.body["gaps"] if "partial" in gap and "after 1 s" in gap]
+    assert int(sealed.body["items"]) > 10
 
 
 def test_what_was_left_is_caught_up_with(desk: Desk) -> None:

@@ -119,8 +119,8 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
         limits = installation.settings.limits
         lasts = all(milliseconds_between(_since(seen), seen[-1].at) >= limits.probe_span_milliseconds
                     for seen in results.values())  # fmt: skip
-        if (status is ContainmentStatus.EFFECTIVE and lasts) or clock() > deadline:
-            break
+        if lasts if status is ContainmentStatus.EFFECTIVE else clock() > deadline:
+            break  # one that is refused at the deadline must last all the same; it does, or it opens
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
         wait = limits.probe_confirm_milliseconds if refused else min(2 * wait, limits.probe_interval_milliseconds)
         pause(wait / 1000)

@@ -93,11 +93,10 @@ def plan(incident: str) -> None:
 def contain_at_once(incident: str) -> None:
     """What the active policy pre-authorises: reversible, after the seal, without waiting for a person.
 
-    Then the containment of other incidents goes before what this one has to show.
+    Once it acted, other incidents' first acts go before what this one has to show.
     """
-    acted = _contain_all(incident, lambda: acts_to_do_at_once(incident))
-    give_way()
-    if acted:
+    if _contain_all(incident, lambda: acts_to_do_at_once(incident)):
+        give_way(incident)
         show_containment(incident)
 
 

@@ -28,7 +28,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from prefect.states import Cancelled
@@ -238,31 +237,33 @@ _left: dict[tuple[str, str | None], tuple[UUID, str, str]] = {}
 """Pages that this process left: by key and run, the artifact, its text and its headline."""
 
 
-def leave_page(key: str, text: str, headline: str, flow_run_id: str | None) -> bool:
+def leave_page(key: str, text: str, headline: str, flow_run_id: str | None, *, first: bool = False) -> bool:
     """Markdown on the run's page; whether it is news. One page of a kind for a run, always the newest.
 
     A page is a view, so it is replaced: a run that begins from the top again must not pile up copies, old ones among
-    them, in an order that nobody can tell. A run that began for the first time has none yet and need not ask.
+    them, in an order that nobody can tell. `first`: no other process was there before that could have left one.
     """
     place = key, flow_run_id
     with engine() as client:
-        there = _left.get(place) or (None if _begins_first(flow_run_id) else _page_there(client, key, flow_run_id))
+        there = _left.get(place) or (None if first else _page_there(client, key, flow_run_id))
         if there is not None and there[1:] == (text, headline):
             return False
-        try:
-            if there is not None:
-                client.update_artifact(there[0], ArtifactUpdate(data=text, description=headline))
-        except ObjectNotFound:  # somebody deleted it
+        if there is not None and not _replaced(client, there[0], text, headline):
             there = None
         page = there[0] if there is not None else _new_page(text, key=key, description=headline)
         _left[place] = page, text, headline
     return True
 
 
-def _begins_first(flow_run_id: str | None) -> bool:
-    around = FlowRunContext.get()
-    run = around.flow_run if around is not None else None
-    return run is not None and str(run.id) == flow_run_id and run.run_count <= 1
+def _replaced(client: SyncPrefectClient, page: UUID, text: str, headline: str) -> bool:
+    """False when somebody deleted it."""
+    try:
+        client.update_artifact(page, ArtifactUpdate(data=text, description=headline))
+    except (ObjectNotFound, PrefectHTTPStatusError) as error:
+        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _page_there(client: SyncPrefectClient, key: str, flow_run_id: str | None) -> tuple[UUID, str, str] | None:

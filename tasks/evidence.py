@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
 from runbooks.domain.errors import EvidenceError, QuellError
@@ -139,7 +140,7 @@ def _seal_source(
         facts = collected.facts
         return _store(
             turn, incident, source.evidence_class, name, facts.media_type,
-            _in_time(collected, installation.settings.limits.evidence_source_deadline_seconds),
+            _InTime(collected, installation.settings.limits.evidence_source_deadline_seconds),
             lambda: SourceFacts(
                 dropped=facts.dropped, source_clock=facts.source_clock, clock_offset_ms=facts.clock_offset_ms,
                 schema_url=facts.schema_url,
@@ -149,19 +150,27 @@ def _seal_source(
         return None, source.evidence_class, f"{name}: {error.problem}"
 
 
-def _in_time(items: Iterable[bytes], seconds: int) -> Iterator[bytes]:
-    """The items that come within so many seconds; one that has no end must not keep containment waiting for ever.
+@dataclass
+class _InTime:
+    """The items that come within so many seconds; a source without an end must not keep containment waiting for ever.
 
     What came stays sealed, as partial. A connector's own time-outs see to it that no single item takes for ever.
     """
-    until = time.monotonic() + seconds
-    for item in items:
-        yield item
-        if time.monotonic() > until:
-            raise EvidenceError(
-                f"it still handed over more after {seconds} s (evidence_source_deadline_seconds)",
-                now="what came until then is sealed.", next_step="what is missing is named in the manifest.",
-            )  # fmt: skip
+
+    items: Iterable[bytes]
+    seconds: int
+    cut: bool = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        until = time.monotonic() + self.seconds
+        for item in self.items:
+            if time.monotonic() > until:
+                self.cut = True
+                raise EvidenceError(
+                    f"it still handed over more after {self.seconds} s (evidence_source_deadline_seconds)",
+                    now="what came until then is sealed.", next_step="what is missing is named in the manifest.",
+                )  # fmt: skip
+            yield item
 
 
 def _control(system: System, name: str) -> Control:
@@ -192,7 +201,8 @@ def _store(
         )  # fmt: skip
     except QuellError as error:
         return None, evidence_class, f"{source}: {error.problem}"
-    if sealed.failure is not None and not turn.final:
+    cut = isinstance(items, _InTime) and items.cut  # asked again it would be cut again
+    if sealed.failure is not None and not turn.final and not cut:
         return None, evidence_class, sealed.failure  # begun again, whole, by the response
     entry = writer.write(
         EntryType.COLLECTION_SEALED, key, incident=incident.id,

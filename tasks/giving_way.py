@@ -5,7 +5,9 @@ one would otherwise begin only when the first ones have drawn all their pages.
 """
 
 import time
+from contextlib import suppress
 
+from runbooks.domain.errors import QuellError
 from tasks.intake.outbox import others_wait_to_begin
 from tasks.step import here
 from tasks.waiting import pause
@@ -15,8 +17,9 @@ LONGEST_SECONDS = 10.0
 GLANCE_SECONDS = 0.25
 
 
-def give_way() -> None:
-    """Wait, for a while, until no other response waits to begin."""
+def give_way(incident_id: str) -> None:
+    """Wait, for a while, until no other response waits for its run. It is a courtesy: whatever fails ends it."""
     installation, until = here(), time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < until and others_wait_to_begin(installation):
-        pause(GLANCE_SECONDS)
+    with suppress(QuellError):
+        while time.monotonic() < until and others_wait_to_begin(installation, incident_id):
+            pause(GLANCE_SECONDS)

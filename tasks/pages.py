@@ -15,7 +15,7 @@ from runbooks.domain.value import short
 from tasks.approval import eligible, plan_of, verdict_on
 from tasks.engine import leave_page
 from tasks.installation import Installation
-from tasks.step import here, pen, run_id, tell
+from tasks.step import here, is_first_process, pen, run_id, tell
 
 
 def clean(text: str, longest: int = 300) -> str:
@@ -28,7 +28,7 @@ def clean(text: str, longest: int = 300) -> str:
 
 def _leave(key: str, incident: str, text: str, headline: str) -> None:
     """The page, and its headline where people look first: on the page's card and among the run's lines."""
-    if leave_page(f"{key}-{incident.lower()}", text, headline, run_id()):
+    if leave_page(f"{key}-{incident.lower()}", text, headline, run_id(), first=is_first_process(incident)):
         tell(f"{headline}. See the artifact {key}.")
 
 

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
 
-from runbooks.domain.ledger import Actor
+from runbooks.domain.ledger import Actor, EntryType
 from tasks.installation import Installation, open_installation
 from tasks.ledger import Pen, flow_actor
 from tasks.presence import demand_presence
@@ -63,6 +63,12 @@ def run_id() -> str | None:
     """Id of the flow run around this call, if there is one."""
     found = runtime.flow_run.id
     return str(found) if found else None
+
+
+def is_first_process(incident_id: str) -> bool:
+    """Whether no process worked on the run around this call before this one; a run that sleeps wakes in another."""
+    starts = here().store.entries(incident_id, types=(EntryType.RUN_STARTED,))
+    return [entry.flow_run_id for entry in starts].count(run_id()) == 1
 
 
 def run_tags() -> list[str]:

@@ -26,6 +26,8 @@ from flows.doors.processes import Child, start_child
 
 START_TIMEOUT_SECONDS = 180.0  # a first start migrates the database: 17 s measured on two idle cores
 CALL_TIMEOUT_SECONDS = 15.0
+ROOT = str(Path(__file__).resolve().parents[2])
+"""This checkout, whose server process it is to be."""
 BUSY_RETRIES = 5  # SQLite answers 503 "database is locked" even to few clients
 
 
@@ -80,7 +82,7 @@ def engine_environment(home: Path) -> dict[str, str]:
         "PREFECT_API_URL": engine_url(home),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # a lost server must be an error, not a second, empty one
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # never pickles: whoever writes there would run code here
-        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "1.0",  # seconds; what is lost at kill -9
+        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.25",  # seconds; what is lost at kill -9
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",  # the run's page tells what people need
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
@@ -100,7 +102,7 @@ def _one_certificate(home: Path) -> Path:
     All public ones, its default, take 60 ms of processor each time, five times in each run.
     """
     path = home / "prefect" / "one-certificate.pem"
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:  # empty: the machine died before it was on the disk
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         first, end, _ = import_module("certifi").contents().partition("-----END CERTIFICATE-----\n")
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -129,6 +131,7 @@ def start_server(home: Path, *, port: int | None = None) -> Child:
     draft.write_text(str(port))
     draft.replace(home / "prefect" / "port")
     environment = engine_environment(home) | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH")))),
         "PREFECT_SERVER_API_AUTH_STRING": engine_credential(home),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),

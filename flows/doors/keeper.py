@@ -28,7 +28,7 @@ from prefect.client.schemas.objects import FlowRun
 from flows.doors.interference import keep_the_way_clear, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
-from flows.doors.pausing import is_due
+from flows.doors.pausing import SETTLE_SECONDS, is_due
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import milliseconds_between
@@ -60,7 +60,6 @@ log = logging.getLogger("quell.keeper")
 
 ROUNDS_PER_LOOK_AT_STARTS = 5
 ROUNDS_PER_LOOK_AT_SOURCES = 10
-FIRST_START_SECONDS = 10
 MOST_BEGINNINGS = 5
 """Of one start from the form; after that a person looks."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
@@ -197,7 +196,7 @@ def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
 def _just_opened(entries: list[LedgerEntry]) -> bool:
     """Whoever opened it starts its first run; asking the engine now would only delay that, in a burst most of all."""
     begun = any(entry.type in (EntryType.RUN_STARTED, EntryType.RESPONSE_RESTARTED) for entry in entries)
-    return not begun and milliseconds_between(entries[0].at, clock()) < 1000 * FIRST_START_SECONDS
+    return not begun and milliseconds_between(entries[0].at, clock()) < 1000 * SETTLE_SECONDS
 
 
 def restart(installation: Installation, incident: str, entries: list[LedgerEntry]) -> None:

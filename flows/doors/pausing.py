@@ -3,7 +3,7 @@
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 
-SETTLE_SECONDS = 5
+SETTLE_SECONDS = 10
 """How long whoever opened an incident may take to start its run before that counts as missing."""
 LONGEST_PAUSE_SECONDS = 45
 """Between two restarts that led to nothing new; the pause doubles up to here."""

@@ -61,10 +61,12 @@ def waiting_responses(installation: Installation) -> list[WaitingResponse]:
         ]  # fmt: skip
 
 
-def others_wait_to_begin(installation: Installation) -> bool:
-    """Whether responses wait to be started that nothing stood in the way of yet."""
+def others_wait_to_begin(installation: Installation, incident: str) -> bool:
+    """Whether a dispatcher lives and has other responses to start that nothing stood in the way of yet."""
+    if not is_heard(bell_of(installation.settings.home)):
+        return False
     with looking(installation) as store:
-        return store is not None and any(not row.problem for row in store.waiting())
+        return store is not None and store.others_wait(incident)
 
 
 def defects(installation: Installation, most: int = 20) -> list[Defect]:

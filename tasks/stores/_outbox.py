@@ -34,6 +34,13 @@ class Outbox(SignalFile):
         )  # fmt: skip
         return [OutboxRow.model_validate(dict(zip(_OUTBOX.split(", "), row, strict=True))) for row in found]
 
+    def others_wait(self, incident: str) -> bool:
+        """Whether other responses are to be started from here, and no try of theirs failed."""
+        found = self._all(
+            "SELECT 1 FROM outbox WHERE started_at IS NULL AND problem = '' AND incident <> ? LIMIT 1", incident
+        )
+        return bool(found)
+
     def is_waiting(self, incident: str) -> bool:
         """Whether this response is still to be started from here."""
         return bool(self._all("SELECT 1 FROM outbox WHERE incident = ? AND started_at IS NULL", incident))

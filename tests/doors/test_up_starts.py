@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from tests.doors.toy import Place, until
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 WRITERS, ROUNDS = 12, 10
+SQLITE_PATIENCE_SECONDS = 60
+"""What who waits for the writer waits, at most."""
 STARTER = """
 import json, os, sys, time
 from tasks.starting import Starter
@@ -84,6 +87,17 @@ def test_many_who_write_at_once_wait_their_turn_and_nobody_is_sent_away(place: P
     for thread in threads:
         thread.join()
     assert refused == []
+
+
+def test_a_queue_is_paused_and_opened_again_without_waiting_for_itself(place: Place) -> None:
+    """Prefect reads on a second session while it writes there: no word of that one may wait for the writer."""
+    queue = place.calls.call("GET", "/work_pools/quell/queues/urgent")["id"]
+    began = time.monotonic()
+    for paused in (True, False):
+        place.calls.call("PATCH", f"/work_queues/{queue}", {"is_paused": paused})
+        place.calls.call("PATCH", "/work_pools/quell/queues/urgent", {"is_paused": paused})
+        assert place.calls.call("GET", f"/work_queues/{queue}")["is_paused"] is paused
+    assert time.monotonic() - began < SQLITE_PATIENCE_SECONDS / 2
 
 
 def test_a_run_that_nobody_took_goes_into_the_queue_once_it_is_late(place: Place) -> None:

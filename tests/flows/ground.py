@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -171,6 +172,12 @@ class Ground(People):
         """The ledger is whole, and every effect has exactly one outcome."""
         assert self.installation.store.check() == []
         assert self.doubled(incident) == []
+
+    def pages(self, incident: str) -> Counter[tuple[str, str]]:
+        """How many pages of each kind each run of the response has."""
+        runs = {"flow_run_id": {"any_": [str(run["id"]) for run in self.runs(incident)]}}
+        found = self.calls.call("POST", "/artifacts/filter", {"artifacts": runs, "limit": 200})
+        return Counter((str(one["key"]), str(one["flow_run_id"])) for one in found)
 
     def doubled(self, incident: str) -> list[str]:
         """Effects with more than one receipt, or with a receipt that stands for another effect."""

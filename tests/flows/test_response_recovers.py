@@ -27,6 +27,15 @@ def test_prompt_injection_recovers(worlds: Ground) -> None:
     assert changed["client version"] == 0
     assert ground.has(incident, EntryType.REVIEW_SCHEDULED)
     ground.sound(incident)
+    pages = ground.pages(incident)
+    assert {key.rpartition("-inc-")[0] for key, _ in pages} >= {
+        "brief",
+        "evidence",
+        "approval",
+        "containment",
+        "recovery",
+    }
+    assert set(pages.values()) == {1}, "woken again and again, it still leaves one page of each kind"
 
 
 def test_agentic_misalignment_acts_at_once_and_recovers(worlds: Ground) -> None:

@@ -46,7 +46,7 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Acts]:
 def test_what_is_granted_while_another_is_probed_begins_at_once(acts: Acts) -> None:
     granted = ["slow"]
     with ThreadPoolExecutor(1) as flow:
-        going = flow.submit(_stages._contain_all, "INC-AAAA", lambda: granted)
+        going = flow.submit(_stages._contain_and_show, "INC-AAAA", lambda: granted)
         until(lambda: acts.begun == ["slow"], 30, what="the slow one began")
         granted.append("urgent")
         acts.gates["urgent"].set()
@@ -67,5 +67,5 @@ def test_a_fault_of_ours_is_raised_when_all_are_through(acts: Acts) -> None:
 
 
 def test_nothing_granted_is_nothing_shown(acts: Acts) -> None:
-    _stages._contain_all("INC-AAAA", list)
+    _stages._contain_and_show("INC-AAAA", list)
     assert acts.ended == []

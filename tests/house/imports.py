@@ -90,7 +90,7 @@ LAW = (  # the first that fits
         ANY,
         (*STORE_CLIENTS, *NET_CLIENTS, *YAML),
     ),
-    Room("flows/doors/engine_process.py", (), ("prefect", "sqlalchemy")),  # Prefect's server: how a transaction begins
+    Room("flows/doors/engine_process.py", (), ("prefect", "sqlalchemy")),  # how Prefect's server begins
     Room(
         "flows/doors/listing.py", ("flows", "flows."), ("yaml",)
     ),  # reads prefect.yaml, which is Prefect's file and not a page of the book

@@ -189,7 +189,7 @@ def alarm(**data: object) -> bytes:
 
 
 def until(seen: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not seen():
         assert time.monotonic() < deadline
         time.sleep(0.01)

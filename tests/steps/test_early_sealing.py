@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +13,7 @@ from runbooks.domain.ledger import EntryType
 from tasks import evidence
 from tasks.early_sealing import MOST_WAITING, EarlySealing
 from tasks.evidence import seal_early, seal_now
+from tasks.installation import Installation
 from tasks.intake.dispatching import SIGNALS
 from tasks.ledger import clock, flow_actor
 from tests.flows.people import until
@@ -19,6 +21,14 @@ from tests.steps.desk import Desk
 from tests.steps.intake_ground import Intake, a_signal
 
 WHO = flow_actor("test")
+
+
+class Endless(evidence._InTime):
+    """Whatever the source is, it has no end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.items = itertools.repeat(b"{}")
+        return super().__iter__()
 
 
 def _away(flow: str, incident: str, drill: bool) -> str:
@@ -107,9 +117,13 @@ def test_a_source_that_is_away_is_no_gap_yet(desk: Desk, monkeypatch: pytest.Mon
 
 def test_a_source_without_an_end_is_cut_and_named_as_a_gap(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     incident, place = desk.declare(), desk.installation
-    in_time = evidence._in_time
-    monkeypatch.setattr(evidence, "_in_time", lambda *_: in_time(itertools.repeat(b"{}"), 1))
+    limits = place.settings.limits.model_copy(update={"evidence_source_deadline_seconds": 1})
+    place = Installation(place.settings.model_copy(update={"limits": limits}))
+    monkeypatch.setattr(evidence, "_InTime", Endless)
+    assert not seal_early(place, place.pen(SIGNALS), incident), "there is a gap"
+    early = place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,))
     seal_now(place, place.pen(WHO), incident)
+    assert place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,)) == early, "nobody is asked twice"
     (sealed,) = place.store.entries(incident, types=(EntryType.EVIDENCE_SEALED,))
     assert [gap for gap in sealed.body["gaps"] if "partial" in gap and "after 1 s" in gap]
     assert int(sealed.body["items"]) > 10

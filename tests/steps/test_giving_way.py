@@ -2,15 +2,29 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
+from runbooks.domain.errors import LedgerError
 from tasks import giving_way
 from tasks.giving_way import give_way
+from tasks.intake.bell import Listener, bell_of
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
 from tasks.intake.outbox import others_wait_to_begin
 from tests.steps.intake_ground import Intake, a_signal
 from tests.steps.test_dispatching import Engine
+
+ME = "INC-ME"
+
+
+@pytest.fixture(autouse=True)
+def heard(intake: Intake) -> Iterator[Listener]:
+    """A dispatcher listens."""
+    listener = Listener(bell_of(intake.place.settings.home))
+    yield listener
+    with suppress(OSError):  # a test may have closed it
+        listener.close()
 
 
 @pytest.fixture
@@ -26,14 +40,14 @@ def dispatcher(intake: Intake, engine: Engine) -> Iterator[Dispatcher]:
 
 
 def _gives_way() -> threading.Thread:
-    thread = threading.Thread(target=give_way)
+    thread = threading.Thread(target=give_way, args=(ME,))
     thread.start()
     thread.join(0.3)
     return thread
 
 
 def test_it_waits_until_the_others_have_begun(intake: Intake, dispatcher: Dispatcher) -> None:
-    assert not others_wait_to_begin(intake.place), "there is nobody else"
+    assert not others_wait_to_begin(intake.place, ME), "there is nobody else"
     intake.take(a_signal())
     waits = _gives_way()
     assert waits.is_alive()
@@ -48,10 +62,10 @@ def test_it_does_not_wait_for_those_whom_prefect_does_not_start(
 ) -> None:
     intake.take(a_signal())
     dispatcher.open_all()
-    assert others_wait_to_begin(intake.place)
+    assert others_wait_to_begin(intake.place, ME)
     engine.away = True
     assert dispatcher.start_next() is False
-    assert not others_wait_to_begin(intake.place)
+    assert not others_wait_to_begin(intake.place, ME)
 
 
 def test_a_flood_holds_nobody_up_for_longer(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,4 +75,22 @@ def test_a_flood_holds_nobody_up_for_longer(intake: Intake, monkeypatch: pytest.
     assert waits.is_alive()
     waits.join(5)
     assert not waits.is_alive()
-    assert others_wait_to_begin(intake.place), "they still wait"
+    assert others_wait_to_begin(intake.place, ME), "they still wait"
+
+
+def test_it_waits_neither_for_itself_nor_for_a_dispatcher_that_is_gone(intake: Intake, heard: Listener) -> None:
+    incident = str(intake.take(a_signal())[0].incident)
+    assert not others_wait_to_begin(intake.place, incident)
+    assert others_wait_to_begin(intake.place, ME)
+    heard.close()
+    assert not others_wait_to_begin(intake.place, ME)
+
+
+def test_a_file_of_signals_that_cannot_be_read_ends_the_courtesy_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def damaged(*_: object) -> bool:
+        raise LedgerError("no database.", now="nothing", next_step="restore it")
+
+    monkeypatch.setattr(giving_way, "others_wait_to_begin", damaged)
+    give_way(ME)

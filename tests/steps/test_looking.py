@@ -3,7 +3,12 @@
 import sqlite3
 from contextlib import closing
 
+import pytest
+
+from flows.doors import keeper
 from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look
+from flows.doors.pausing import SETTLE_SECONDS
+from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from tasks.ledger import flow_actor
 from tests.steps.desk import Desk
@@ -37,3 +42,21 @@ def test_a_record_that_contradicts_itself_stops_no_round(desk: Desk) -> None:
     look = Look.of_round(desk.installation, [broken, sound], 0)
     assert look.incidents == {broken, sound}
     assert look.paused == frozenset()
+
+
+def test_prefect_is_not_asked_about_what_has_only_just_been_opened(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def none_of(incident: str) -> list[object]:
+        asked.append(incident)
+        return []
+
+    monkeypatch.setattr(keeper, "runs_of", none_of)
+    monkeypatch.setattr(keeper, "start_response_run", lambda *_, **__: asked.append("started"))
+    place, incident = desk.installation, desk.declare()
+    entries = [entry for entry in place.store.entries(incident) if entry.type is EntryType.INCIDENT_OPENED]
+    keeper.restart(place, incident, entries)
+    assert asked == []
+    monkeypatch.setattr(keeper, "clock", lambda: later(entries[0].at, SETTLE_SECONDS + 1))
+    keeper.restart(place, incident, entries)
+    assert asked == [incident, "started"]

@@ -1,5 +1,7 @@
 """Containment: plan, act under a grant, probe until effective. The record decides what is done, not the engine."""
 
+from time import monotonic
+
 from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment
 from runbooks.domain.containment import (
@@ -18,13 +20,13 @@ from runbooks.domain.errors import (
     QuellError,
     UndoImpossibleError,
 )
-from runbooks.domain.instants import Instant, later, milliseconds_between
+from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest, Json, Value
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for, when_free
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock
+from tasks.ledger import Pen
 from tasks.planning import plan_now
 from tasks.presence import AnotherRunWorksError
 from tasks.step import here, pen, step
@@ -102,24 +104,28 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
     """
     configuration = installation.active()
     system = configuration.systems[action.system]
-    deadline = later(clock(), deadline_seconds)
+    limits = installation.settings.limits
+    deadline = monotonic() + deadline_seconds  # nobody who sets the clock makes this longer, or a refusal older
+    lasted: dict[str, tuple[float, float]] = {}
     results: dict[str, tuple[ProbeResult, ...]] = dict.fromkeys(action.probes, ())
     eyes = {
         name: installation.connector(action.system, system.probes[name].connector, configuration)
         for name in action.probes
     }
     status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-    rounds, wait = 0, installation.settings.limits.probe_confirm_milliseconds
+    rounds, wait = 0, limits.probe_confirm_milliseconds
     while eyes:
         rounds += 1
         for name, connector in eyes.items():
             mark = f"{action.incident}-{name}-{rounds}".lower()
-            results[name] = (*results[name][-20:], connector.probe(name, system.probes[name].settings, mark))
+            seen = connector.probe(name, system.probes[name].settings, mark)
+            now, before = monotonic(), results[name][-1:]
+            goes_on = bool(before) and before[0].passage is seen.passage is Passage.REFUSED
+            lasted[name] = (lasted[name][0] if goes_on else now, now)
+            results[name] = (*results[name][-20:], seen)
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-        limits = installation.settings.limits
-        lasts = all(milliseconds_between(_since(seen), seen[-1].at) >= limits.probe_span_milliseconds
-                    for seen in results.values())  # fmt: skip
-        if lasts if status is ContainmentStatus.EFFECTIVE else clock() > deadline:
+        lasts = min(last - first for first, last in lasted.values()) >= limits.probe_span_milliseconds / 1000
+        if lasts if status is ContainmentStatus.EFFECTIVE else monotonic() > deadline:
             break  # one that is refused at the deadline must last all the same; it does, or it opens
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
         wait = limits.probe_confirm_milliseconds if refused else min(2 * wait, limits.probe_interval_milliseconds)

@@ -21,7 +21,7 @@ class Clock:
     pauses: list[float] = field(default_factory=list)
 
     def __call__(self) -> str:
-        return instant_from_ns(int(1_700_000_000_000_000_000 + self.ms * 1_000_000))
+        return instant_from_ns(1_700_000_000_000_000_000 + round(self.ms * 1_000_000))
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(1000 * seconds)
@@ -36,19 +36,20 @@ class Path:
     open_until: float
     open_again: tuple[float, float] = (1e9, 1e9)
 
+    def at(self) -> str:
+        return self.clock()
+
     def probe(self, name: str, settings: object, mark: str) -> ProbeResult:
         del settings, mark
         again, shut = self.open_again
         is_open = self.clock.ms < self.open_until or again <= self.clock.ms < shut
-        return ProbeResult(
-            probe=name, passage=Passage.THROUGH if is_open else Passage.REFUSED, at=self.clock(), saw="4"
-        )
+        return ProbeResult(probe=name, passage=Passage.THROUGH if is_open else Passage.REFUSED, at=self.at(), saw="4")
 
 
 def looked(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, deadline: int = 30, span: int = SPAN, **paths: Path
 ) -> containment.Looked:
-    monkeypatch.setattr(containment, "clock", clock)
+    monkeypatch.setattr(containment, "monotonic", lambda: clock.ms / 1000)
     monkeypatch.setattr(containment, "pause", clock.pause)
     probe = SimpleNamespace(connector="", settings=None)
     limits = SimpleNamespace(
@@ -99,6 +100,14 @@ def test_one_that_stays_open_is_not_effective_at_its_deadline(monkeypatch: pytes
     assert found.status is not ContainmentStatus.EFFECTIVE
     assert found.effective_at is None
     assert 2000 < clock.ms <= 2000 + LONGEST
+
+
+def test_a_far_side_whose_clock_stands_still_is_not_looked_at_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, still = Clock(), Clock()
+    path = Path(clock, open_until=0)
+    monkeypatch.setattr(Path, "at", lambda _: still())
+    assert looked(monkeypatch, clock, tool=path).status is ContainmentStatus.EFFECTIVE
+    assert SPAN <= clock.ms < SPAN + 2 * CONFIRM
 
 
 @pytest.mark.parametrize(("opens", "status"), [(1e9, True), (2040, False)])

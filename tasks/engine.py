@@ -125,6 +125,16 @@ def runs_of(incident_id: str) -> list[FlowRun]:
     return [run for run in found if "review" not in run.tags]
 
 
+def is_there(flow_run_id: str) -> bool:
+    """Whether Prefect still knows this run, whatever its tags."""
+    with engine() as client:
+        try:
+            client.read_flow_run(UUID(flow_run_id))
+        except (ObjectNotFound, ValueError):  # or the record names it by what is no identifier
+            return False
+    return True
+
+
 def paused_of(flow_run_ids: list[str]) -> frozenset[str]:
     """Those of these runs that wait now, asked for at once."""
     with engine() as client:

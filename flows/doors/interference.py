@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 from flows.doors.listing import POOL
 from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from tasks.engine import clear_the_way, has_form, runs_of, state_name
+from tasks.engine import clear_the_way, has_form, is_there, runs_of, state_name
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, clock
 from tasks.presence import lease_name
@@ -47,6 +47,13 @@ def note_waiting(installation: Installation, form: LedgerEntry, run: FlowRun | N
         note(
             installation, incident, run_id, "no form", "the form of the waiting run was removed", str(form.body["form"])
         )
+
+
+def note_deleted(installation: Installation, incident: str, entries: list[LedgerEntry], runs: list[FlowRun]) -> None:
+    """The run that worked last is gone: whatever its process said when it noticed, somebody deleted it."""
+    started = [str(entry.flow_run_id) for entry in entries if entry.type is EntryType.RUN_STARTED]
+    if started and started[-1] not in {str(run.id) for run in runs} and not is_there(started[-1]):
+        note(installation, incident, started[-1], "deleted", "the run was deleted", "deleted")
 
 
 def note_working(installation: Installation, incident: str) -> None:

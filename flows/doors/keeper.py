@@ -25,7 +25,7 @@ from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
-from flows.doors.interference import keep_the_way_clear, note_working
+from flows.doors.interference import keep_the_way_clear, note_deleted, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
 from flows.doors.pausing import SETTLE_SECONDS, is_due
@@ -216,6 +216,7 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
         return
     if installation.store.entries(incident, types=(EntryType.INCIDENT_CLOSED,)):
         return  # while the engine was asked
+    note_deleted(installation, incident, entries, runs)
     generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
     states = [f"{run.id}: {state_name(run.state)}" for run in runs]
     writer = installation.pen(KEEPER)

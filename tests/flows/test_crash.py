@@ -77,16 +77,13 @@ def test_killed_at_every_boundary(worlds: Ground) -> None:
 
 
 def test_what_was_sent_through_the_form_is_not_lost(ground: Ground) -> None:
-    """The process dies as soon as there is one: before or right after the incident stands."""
+    """The process dies as soon as the incident stands and it is the one that responds."""
     start = {"system": "opened", "what_happened": "odd refunds", "drill": True}
     run = ground.start("prompt_injection", start)
-
-    def process() -> int:
-        named = str(ground.calls.call("GET", f"/flow_runs/{run}")["infrastructure_pid"] or "").split(":")
-        return int(named[1]) if len(named) == 3 else 0
-
-    os.kill(until(process, what="the run has a process"), signal.SIGKILL)
     incident = incident_of_run(ground.installation, run)
+    pid, responding = until(lambda: ground.worker_of(incident), what="the run has a process")
+    assert responding == run
+    os.kill(pid, signal.SIGKILL)
     assert ground.ending(incident) == "contained"
     assert len(ground.entries(incident, E.INCIDENT_OPENED)) == 1
     assert effects_on_paper(ground.home, "opened") == ["tool-0 off"]

@@ -143,17 +143,8 @@ def start_server(home: Path, *, port: int | None = None) -> Child:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",  # seconds; what a killed server forgets
         "PREFECT_CLI_PROMPT": "false",
     }
-    argv = [
-        sys.executable,
-        "-m",
-        "flows.doors.engine_process",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    words = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
+    argv = [sys.executable, "-m", "flows.doors.engine_process", *words]
     return start_child("server", argv, env=environment, log=home / "logs" / "server.log", cwd=home)
 
 

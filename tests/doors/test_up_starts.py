@@ -47,6 +47,23 @@ for word in sys.argv[2:]:
 """
 
 
+PAGE = """
+import sys
+from tasks.engine import leave_page
+first = True
+for word in sys.argv[1:]:
+    if word == "delete":
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+        with get_client(sync_client=True) as client:
+            for one in client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["page-x"]))):
+                client.delete_artifact(one.id)
+    else:
+        print(leave_page("page-x", word, "headline", None, first=first), flush=True)
+        first = False
+"""
+
+
 def _starter(place: Place, *words: str) -> list[str]:
     """Let a process of its own start runs; what it printed. `answer, then words in order`."""
     environment = engine_environment(place.home) | {"WITHIN": str(TAKEN_WITHIN_SECONDS)}
@@ -98,6 +115,15 @@ def test_a_queue_is_paused_and_opened_again_without_waiting_for_itself(place: Pl
         place.calls.call("PATCH", "/work_pools/quell/queues/urgent", {"is_paused": paused})
         assert place.calls.call("GET", f"/work_queues/{queue}")["is_paused"] is paused
     assert time.monotonic() - began < SQLITE_PATIENCE_SECONDS / 2
+
+
+def test_a_page_is_replaced_and_one_that_somebody_deleted_is_left_again(place: Place) -> None:
+    environment = engine_environment(place.home)
+    argv = [sys.executable, "-c", PAGE, "one", "one", "two", "delete", "three"]
+    ended = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout.split() == ["True", "False", "True", "True"], ended.stderr
+    found = place.calls.call("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["page-x"]}}})
+    assert [one["data"] for one in found] == ["three"]
 
 
 def test_a_run_that_nobody_took_goes_into_the_queue_once_it_is_late(place: Place) -> None:

@@ -69,3 +69,16 @@ def test_a_fault_of_ours_is_raised_when_all_are_through(acts: Acts) -> None:
 def test_nothing_granted_is_nothing_shown(acts: Acts) -> None:
     _stages._contain_and_show("INC-AAAA", list)
     assert acts.ended == []
+
+
+def test_what_is_done_at_once_gives_way_to_others_before_it_is_shown(
+    acts: Acts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stages, "give_way", lambda incident: acts.ended.append(f"gave way {incident}"))
+    monkeypatch.setattr(_stages, "acts_to_do_at_once", lambda _: ["urgent"])
+    acts.gates["urgent"].set()
+    _stages.contain_at_once("INC-AAAA")
+    assert acts.ended == ["urgent", "gave way INC-AAAA", "shown INC-AAAA"]
+    monkeypatch.setattr(_stages, "acts_to_do_at_once", lambda _: [])
+    _stages.contain_at_once("INC-AAAA")
+    assert len(acts.ended) == 3, "who did nothing asks people without waiting for anybody"

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from flows.doors import keeper
+from flows.doors import interference, keeper
 from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look
 from flows.doors.pausing import SETTLE_SECONDS
 from runbooks.domain.instants import later
@@ -60,3 +60,16 @@ def test_prefect_is_not_asked_about_what_has_only_just_been_opened(desk: Desk, m
     monkeypatch.setattr(keeper, "clock", lambda: later(entries[0].at, SETTLE_SECONDS + 1))
     keeper.restart(place, incident, entries)
     assert asked == [incident, "started"]
+
+
+def test_a_run_that_is_gone_is_on_record_and_one_that_only_lost_its_tags_is_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, incident = desk.installation, desk.declare()
+    place.pen(flow_actor("test"), "the-run").write(EntryType.RUN_STARTED, "started/the-run", incident=incident)
+    for there, noted in ((True, []), (False, ["the run was deleted"])):
+        monkeypatch.setattr(interference, "is_there", lambda _, there=there: there)
+        for _ in range(2):
+            interference.note_deleted(place, incident, place.store.entries(incident), [])
+        found = place.store.entries(incident, types=(EntryType.RUN_INTERFERED,))
+        assert [entry.body["because"] for entry in found] == noted

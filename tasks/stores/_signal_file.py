@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from runbooks.domain.errors import LedgerError
+from tasks.stores._wal import make_wal
 
 BUSY_SECONDS = 30.0
 LAYOUT = 1
@@ -56,7 +57,7 @@ class SignalFile:
 
     def _connect(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        base.execute("PRAGMA journal_mode = WAL")
+        make_wal(base, BUSY_SECONDS)
         base.execute("PRAGMA synchronous = FULL")
         if base.execute("PRAGMA user_version").fetchone()[0] < LAYOUT:
             base.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {LAYOUT};COMMIT;")

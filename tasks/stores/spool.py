@@ -17,6 +17,7 @@ from runbooks.domain.errors import LedgerError
 from runbooks.domain.instants import instant_from_ns
 from runbooks.domain.signal import Delivery, Strength
 from tasks.stores._files import make_directory, sync_directory
+from tasks.stores._wal import make_wal
 from tasks.stores.base import Arrival
 
 BUSY_SECONDS = 10.0
@@ -61,7 +62,7 @@ class SqliteSpool:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            make_wal(self._connection, BUSY_SECONDS)
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript("BEGIN IMMEDIATE;" + SCHEMA + "COMMIT;")
             if fresh:

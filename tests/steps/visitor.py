@@ -1,7 +1,7 @@
 """What schemathesis does at the door beside making requests up: it proves them like their sources, and writes its visits down.
 
-schemathesis loads this file by itself (tests/data/door.schemathesis.toml), in its own process; what it shall do there stands in
-the variable QUELL_ERRAND.
+What was reported it asks for by its receipt. The program loads this file by itself (tests/data/door.schemathesis.toml), in its own
+process; what it shall do there stands in the variable QUELL_ERRAND.
 """
 
 import base64
@@ -106,6 +106,10 @@ PROVABLE = HEADS.keys() | PLACES.keys()
 JSON_TURNS = cycle(sorted(PROVABLE - {"commands", "people"}))
 FORM_TURNS = cycle(["commands", "people", "anybody"])
 """Who is next to send a body of this kind: chance alone would leave some out."""
+TAKEN: list[str] = []
+"""The receipts of what was reported in this run, oldest first."""
+RECEIPT_TURNS = cycle([True, False])
+"""Whether the next question is about a receipt that was given: chance alone follows a link rarely, and in some runs never."""
 
 
 def source_in(url: str) -> str:
@@ -168,6 +172,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         kwargs["auth"] = proven
         if case.path_parameters.get("source") in PROVABLE:
             case.path_parameters = {**case.path_parameters, "source": next_for(case.media_type or "")}
+    if case.path == "/report/{receipt}" and TAKEN and next(RECEIPT_TURNS):
+        case.path_parameters = {**case.path_parameters, "receipt": TAKEN[-1]}
     if ERRAND.standing and case.path == "/decisions":
         case.body = decided(ERRAND, case.body)
 
@@ -181,5 +187,7 @@ def after_call(context: HookContext, case: Case[Any], response: Response) -> Non
         case.path, str(request.method), str(request.url), base64.b64encode(bytes_of(request)).decode(), response.status_code,
         response.content.decode(errors="replace"), response.headers.get("location", [""])[0],
     )  # fmt: skip
+    if visit.route == "/report" and visit.receipt:
+        TAKEN.append(visit.receipt)
     with Path(ERRAND.book).open("a") as book:
         book.write(json.dumps(asdict(visit)) + "\n")

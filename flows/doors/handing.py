@@ -25,6 +25,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.listing import POOL
+from flows.doors.worker_line import LOOK, NO, ROOM, TAKEN, YES, socket_of
 
 PATIENCE_SECONDS = 1.0
 """The dispatcher's, for each answer of the worker."""
@@ -32,12 +33,6 @@ KEPT_FREE_SECONDS = 20.0
 """How long the worker keeps a place for a run that is being created."""
 BUSY_SECONDS = 5.0
 LARGEST = 1 << 20
-ROOM, YES, NO, TAKEN = b"room?\n", b"yes\n", b"no\n", b"taken\n"
-
-
-def socket_of(home: Path) -> Path:
-    """Where the worker of this home listens."""
-    return home / "worker.socket"
 
 
 class Place:
@@ -110,6 +105,9 @@ class Taker(Protocol):
     def take_handed(self, ticket: UUID, flow_run: FlowRun) -> bool:
         """Start this run in the place that was kept; False when it will not."""
 
+    def look(self) -> None:
+        """Ask the engine at once what is due."""
+
 
 @asynccontextmanager
 async def listening(home: Path, worker: Taker) -> AsyncIterator[None]:
@@ -136,7 +134,10 @@ async def listening(home: Path, worker: Taker) -> AsyncIterator[None]:
 async def _attend(worker: Taker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     ticket: UUID | None = None
     try:
-        if await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS) != ROOM:
+        word = await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)
+        if word == LOOK:
+            worker.look()
+        if word != ROOM:
             return
         ticket = worker.keep_free()
         writer.write(YES if ticket else NO)

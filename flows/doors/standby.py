@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -45,6 +46,8 @@ from tasks.warming import open_early, warm
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
 SWITCH_SECONDS = 0.001
 """How long one thread of a run keeps the interpreter while another waits for it; Python's own 5 ms add up in a hurry."""
+NO_RESULTS = Path(os.devnull)
+"""Our flows keep no results (the ledger holds what is done); a place that is named need not be asked for, over a new line."""
 REFILL_PAUSE_SECONDS = 1.5  # so that a new run has the processor first, and a broken machine is not also a fork bomb
 LATE_IMPORTS = (
     "prefect.task_engine",
@@ -235,6 +238,7 @@ def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.R
     flow_run_id = UUID(job["start"])
     with warmed, handle_engine_signals(flow_run_id):
         flow = getattr(importlib.import_module(job["module"]), job["attribute"])
+        flow.result_storage = NO_RESULTS
         # Without its deployment Prefect's engine does not watch, over a connection of its own that the run waits for
         # (0.1 s), whether somebody suspends it from outside: such a state stops no response. It reads the run again.
         flow_run = FlowRun.model_validate_json(job["flow_run"]).model_copy(update={"deployment_id": None})

@@ -82,6 +82,10 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         """What each run would otherwise wait for."""
         self._nursery.know(await self._examiner.learn(self.client))
 
+    def look(self) -> None:
+        """Ask the engine at once what is due."""
+        self.wake.set()
+
     @property
     def _full(self) -> bool:
         return self.draining or len(self.claimed) + len(self._kept) >= self._room

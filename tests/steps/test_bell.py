@@ -1,6 +1,7 @@
 """The bell: which run it wakes, how few calls it takes, and that a dead or odd engine loses nothing."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from flows.doors.worker_line import LOOK, socket_of
 from runbooks.domain.ledger import EntryType
 from tasks.approval import requests_of
 from tasks.ledger import flow_actor
@@ -78,6 +80,18 @@ def test_the_run_that_the_record_says_waits_is_woken_without_a_search(desk: Desk
     assert approve(desk, "older", "newer")["rung"] is True
     calls = [call for call in engine.calls if "csrf" not in call and "flow_runs" in call]
     assert calls == ["flow_runs/newer/resume"]
+
+
+def test_whoever_woke_a_run_lets_the_worker_look_at_once(desk: Desk, engine: Engine) -> None:
+    engine.answers = {"waits": "ACCEPT"}
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.bind(str(socket_of(desk.home)))
+        worker.listen()
+        worker.settimeout(5)
+        assert approve(desk, "waits")["rung"] is True
+        line, _ = worker.accept()
+        with line:
+            assert line.recv(64) == LOOK
 
 
 @pytest.mark.parametrize("gone", ["ABORT", 404, 500])

@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from flows.doors.handing import Places, ask_for_a_place, listening, socket_of
+from flows.doors.handing import Places, ask_for_a_place, listening
 from flows.doors.listing import POOL
+from flows.doors.worker_line import nudge, socket_of
 from tests.flows.people import until
 
 
@@ -26,6 +27,7 @@ class Worker:
     draining: bool = False
     kept: set[UUID] = field(default_factory=set)
     taken: list[UUID] = field(default_factory=list)
+    looks: int = 0
 
     def keep_free(self) -> UUID | None:
         if len(self.kept) >= self.room:
@@ -42,6 +44,9 @@ class Worker:
         if not self.draining:
             self.taken.append(flow_run.id)
         return not self.draining
+
+    def look(self) -> None:
+        self.looks += 1
 
 
 @pytest.fixture
@@ -169,3 +174,16 @@ def test_a_home_whose_path_is_too_long_for_a_socket_does_without(tmp_path: Path)
 def test_only_its_owner_may_hand_over(worker: Worker, tmp_path: Path) -> None:
     assert worker.room
     assert socket_of(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_worker_that_is_nudged_looks_and_gives_no_place_away(worker: Worker, tmp_path: Path) -> None:
+    nudge(tmp_path)
+    until(lambda: worker.looks == 1, 5, what="a look")
+    assert worker.kept == set()
+
+
+def test_nudging_nobody_or_a_dead_worker_is_quick_and_silent(tmp_path: Path) -> None:
+    nudge(tmp_path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_of(tmp_path)))
+    nudge(tmp_path)

@@ -4,6 +4,7 @@ By three REST calls and without Prefect's client, whose import takes longer than
 """
 
 from flows.doors.engine_server import EngineCalls, EngineUnreachable, engine_url
+from flows.doors.worker_line import nudge
 from runbooks.domain.identifiers import incident_tag
 from runbooks.domain.ledger import EntryType
 from tasks.installation import Installation
@@ -26,6 +27,7 @@ def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
         calls = EngineCalls(home, busy_retries=BUSY_RETRIES)
         for _ in range(TRIES):
             if _last_suspended_woken(installation, calls, incident) or _anyone_woken(calls, incident):
+                nudge(home)
                 return True, "The waiting run was woken and goes on now."
             pause(AGAIN_SECONDS)
     except EngineUnreachable:

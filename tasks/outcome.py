@@ -3,7 +3,7 @@
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.case import Ending, action_rows, judge_ending
 from tasks.approval import judge_all, plan_of, settled_key
-from tasks.pages import leave_brief, leave_containment, leave_manifest, leave_recovery
+from tasks.pages import leave_brief, leave_containment, leave_links, leave_manifest, leave_recovery
 from tasks.step import here, pen, step
 
 
@@ -40,6 +40,12 @@ def consented(incident_id: str) -> bool:
 def show_incident(incident_id: str) -> None:
     """Leave the brief on the run page."""
     leave_brief(incident_id)
+
+
+@step("show where everything is")
+def show_links(incident_id: str) -> None:
+    """Leave the links on the run page."""
+    leave_links(incident_id)
 
 
 @step("show the evidence")

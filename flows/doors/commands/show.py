@@ -1,7 +1,6 @@
 """`quell show INC`: all that is known about one incident, from the record alone."""
 
 import argparse
-from importlib import import_module
 
 from flows.doors.commands import _dossier
 from flows.doors.commands._dossier import Dossier, open_dossier
@@ -145,10 +144,7 @@ def _where(say: Say, case: Dossier) -> None:
     say.head("Where it is")
     settings = case.installation.settings
     rows = [("ledger", case.ledger), ("anchored", case.anchored), ("vault", str(settings.vault_path)), *case.kept]
-    status = import_module("flows.doors.up").attach(settings.home)
-    if status is not None:
-        runs = case.runs()
-        rows.append(("Prefect", f"{status.ui_url}/runs/flow-run/{runs[-1]}" if runs else status.ui_url))
+    rows += [(what, f"{address}  ({name})") for what, name, address in case.links()]
     say.pairs(rows)
 
 

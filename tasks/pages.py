@@ -4,7 +4,7 @@ A page is a view; each is made anew from the record.
 """
 
 from runbooks.domain.approval import ApprovalRequest, Purpose
-from runbooks.domain.case import action_rows
+from runbooks.domain.case import TIMES_ARE, action_rows
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
 from runbooks.domain.instants import milliseconds_between
@@ -199,7 +199,7 @@ def leave_review(review: Review) -> None:
         "review", review.incident,
         f"{_mark(incident)}## Review of {review.incident} (draft from the ledger)\n\n### Impact\n{bullets(review.impact)}\n\n"
         f"### What worked\n{bullets(review.worked)}\n\n### What did not\n{bullets(review.did_not_work)}\n\n"
-        f"### Times, from the opening\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
+        f"### Times\nIn seconds. {TIMES_ARE.capitalize()}.\n\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
         f"### Action items\n| What | Owner | Due | Because |\n|---|---|---|---|\n{actions}\n\n"
         f"### Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n\n### Where it is\n{_where(review.incident)}\n",
         f"Draft: {_count(len(review.actions), 'action item')}, {_count(len(review.questions), 'open question')}",

@@ -122,7 +122,10 @@ def alarm(home: Path, world: World, since: int) -> str:
     """The agent's monitor looks into the book and tells quell's door what it sees; returns the receipt."""
     finding = monitor.watch(world, since, MONITOR_SECONDS)
     address = f"{door_url(home)}/signals/{practice.MONITOR}"
-    data = {"system": "support-agent", "labels": [finding.label], "text": finding.text, "alert": finding.alert}
+    data = {
+        "system": "support-agent", "labels": [finding.label], "text": finding.text, "alert": finding.alert,
+        "occurred_at": finding.began_at,
+    }  # fmt: skip
     answer = json.loads(send(address, practice.monitor_secret(home), finding.kind, data))
     return str(answer["receipt"])
 

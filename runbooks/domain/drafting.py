@@ -91,6 +91,8 @@ def draft_review(
         for cause in incident.causes
         if cause.standing is Standing.HYPOTHESIS
     ]
+    if incident.began_at is None:
+        questions.append("When did it begin? Nobody said, so how long it took to detect is not known.")
     questions += ["Why was this possible?", "Why was it not stopped sooner?", "Which assumption proved wrong?"]
     questions += [
         f"Was it right that {entry.body['person']} acted alone on {entry.body['action']}, and why was nobody else there?"

@@ -79,7 +79,8 @@ def run_drill(args: argparse.Namespace) -> int:
             status = start_in_background(home, UP_SECONDS, commands=commands())
         os.environ.update(engine_environment(home))
         drill.say(f"quell is up: {status.ui_url}")
-        with args.say.busy("it waits for your answers" if args.interactive else "the response runs"):
+        # Beside a spinner long lines are broken, and those for you are to be copied.
+        with contextlib.nullcontext() if args.interactive else args.say.busy("the response runs"):
             result = _respond(drill, world, interactive=args.interactive)
         if args.keep:
             drill.say(f"left running until you press Ctrl-C; in another terminal: export QUELL_HOME={home}")
@@ -115,7 +116,7 @@ def _respond(drill: Drill, world: World, *, interactive: bool) -> dict[str, Json
     incident = opened_by(installation, receipt)
     drill.say(f"{incident} opened; its response runs")
     if interactive:
-        _say_how_to_answer(drill, _run_of(installation, incident))
+        say_how_to_answer(drill, _run_of(installation, incident))
     _follow(drill, installation, world, incident, scripted=not interactive)
     since = world.last_seq()
     attack_again(drill.archetype, world)
@@ -135,7 +136,7 @@ def _run_of(installation: Installation, incident: str) -> str:
     return f"{interface_of()}/runs"
 
 
-def _say_how_to_answer(drill: Drill, page: str) -> None:
+def say_how_to_answer(drill: Drill, page: str) -> None:
     """Where to sign in, where to press, whose name and code to type; and the same without a browser."""
     quell = own_command()
     drill.say(f"answer as one of {', '.join(practice.PEOPLE)}, here: {page}")

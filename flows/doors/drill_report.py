@@ -46,7 +46,9 @@ def report(
         "timeline": shown["timeline"],
         "links": shown["links"],
         "bundle": {
-            "directory": bundle["directory"], "report": str(Path(bundle["directory"]) / REPORT), "key": bundle["key"],
+            "directory": bundle["directory"],
+            "report": str(Path(bundle["directory"]) / REPORT),
+            "key": bundle["key"],
         },
         "vault": shown["vault"],
         "ledger": shown["ledger"],
@@ -71,7 +73,10 @@ def told(result: dict[str, Json], home: Path) -> str:
     word = "PASSED" if result["ok"] else "FAILED"
     quell = own_command()
     lines = ["", "  timeline (UTC)"]
-    lines += [f"    {_clock(line['at'])}  {plain(' '.join(line['what'].split()), _LONGEST_LINE)}" for line in result["timeline"]]
+    lines += [
+        f"    {_clock(line['at'])}  {plain(' '.join(line['what'].split()), _LONGEST_LINE)}"
+        for line in result["timeline"]
+    ]
     lines += [
         "",
         f"DRILL {word}: {result['incident']} ({result['archetype']}, {result['severity']}) ended {result['ending']}.",

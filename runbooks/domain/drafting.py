@@ -56,7 +56,9 @@ def timeline(entries: list[LedgerEntry]) -> tuple[TimelineLine, ...]:
         words = _SHOWN.get(entry.type)
         if words is None:
             continue
-        about = next((entry.body[key] for key in ("action", "ending", "leads", "established") if entry.body.get(key)), "")
+        about = next(
+            (entry.body[key] for key in ("action", "ending", "leads", "established") if entry.body.get(key)), ""
+        )
         by = f" by {entry.actor.name}" if entry.actor.kind == "person" else ""
         because = str(entry.body.get("because", ""))
         what = f"{words}{by}" + (f": {about}" if about else "") + (f" ({because})" if because else "")

@@ -120,7 +120,12 @@ def test_when_nobody_said_when_it_began_that_is_a_question(desk: Desk) -> None:
 
 def test_its_page_shows_all_of_it_and_nothing_that_was_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[tuple[str, str]] = []
-    monkeypatch.setattr(tasks.pages, "leave_page", lambda key, text, *_, **__: bool(left.append((key, text))))
+
+    def leave(key: str, text: str, *_: object, **__: object) -> bool:
+        left.append((key, text))
+        return True
+
+    monkeypatch.setattr(tasks.pages, "leave_page", leave)
     incident = responded(desk)
     review = write_review.fn(incident)
     leave_review(review)

@@ -31,6 +31,7 @@ from tasks.outcome import (
     show_containment,
     show_evidence,
     show_incident,
+    show_links,
     show_recovery,
 )
 from tasks.recovery import may_be_given_back, needed_for_trials, validate_recovery
@@ -176,8 +177,9 @@ def _give_back_all(incident: str, actions: list[str]) -> None:
 
 
 def close(incident: str) -> str:
-    """Schedule the review, mirror the engine's history, and write how it ended."""
+    """Schedule the review, say where everything is, mirror the engine's history, and write how it ended."""
     schedule_review(incident)
+    show_links(incident)
     mirror(incident)
     ending: str = close_incident(incident, ending_of(incident))
     return ending

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from tasks.pages import leave_review
+from tasks.outcome import show_review
 from tasks.review import write_review
 
 
@@ -10,5 +10,5 @@ from tasks.review import write_review
 async def post_incident_review(incident: str) -> str:
     """Draft the review of this incident and leave it on the run page."""
     review = write_review(incident)
-    leave_review(review)
+    show_review(review)
     return review.digest()

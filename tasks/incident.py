@@ -60,6 +60,7 @@ def open_incident(
         body={
             "archetype": archetype, "system": incident.system, "severity": incident.severity.severity,
             "lead": incident.lead, "drill": drill, "noticed_at": report.noticed_at, "source": report.source,
+            **({"began_at": report.began_at} if report.began_at else {}),
             **({"origin": origin.as_json()} if origin else {}),
             **({"recurrence_of": recurrence_of} if recurrence_of else {}), **({"storm": storm} if storm else {}),
             **({"continues": continues} if continues else {}),

@@ -117,13 +117,14 @@ class Installation:
         return Runbook.from_bytes(self.vault.get(digest))
 
     def incident(self, incident_id: str) -> Incident:
-        """The incident as opened, with later changes of severity and lead folded in."""
+        """The incident as opened, with later changes of severity, lead and causes folded in."""
         entries = self.store.entries(
             incident_id,
             types=(
                 EntryType.INCIDENT_OPENED,
                 EntryType.SEVERITY_CHANGED,
                 EntryType.LEAD_CHANGED,
+                EntryType.CAUSE_ESTABLISHED,
                 EntryType.INCIDENT_RECLASSIFIED,
             ),
         )

@@ -2,8 +2,9 @@
 
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.case import Ending, action_rows, judge_ending
+from runbooks.domain.review import Review
 from tasks.approval import judge_all, plan_of, settled_key
-from tasks.pages import leave_brief, leave_containment, leave_manifest, leave_recovery
+from tasks.pages import leave_brief, leave_containment, leave_links, leave_manifest, leave_recovery, leave_review
 from tasks.step import here, pen, step
 
 
@@ -42,6 +43,12 @@ def show_incident(incident_id: str) -> None:
     leave_brief(incident_id)
 
 
+@step("show where everything is")
+def show_links(incident_id: str) -> None:
+    """Leave the links on the run page."""
+    leave_links(incident_id)
+
+
 @step("show the evidence")
 def show_evidence(incident_id: str) -> None:
     """Leave the manifest on the run page."""
@@ -58,3 +65,9 @@ def show_containment(incident_id: str) -> None:
 def show_recovery(incident_id: str) -> None:
     """Leave the recovery table on the run page."""
     leave_recovery(incident_id)
+
+
+@step("show the review")
+def show_review(review: Review) -> None:
+    """Leave the draft on the run page."""
+    leave_review(review)

@@ -4,7 +4,7 @@ A page is a view; each is made anew from the record.
 """
 
 from runbooks.domain.approval import ApprovalRequest, Purpose
-from runbooks.domain.case import action_rows
+from runbooks.domain.case import TIMES_ARE, action_rows
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
 from runbooks.domain.instants import milliseconds_between
@@ -15,6 +15,7 @@ from runbooks.domain.value import short
 from tasks.approval import eligible, plan_of, verdict_on
 from tasks.engine import leave_page
 from tasks.installation import Installation
+from tasks.links import kept, linked
 from tasks.step import here, is_first_process, pen, run_id, tell
 
 
@@ -69,9 +70,34 @@ def leave_brief(incident_id: str) -> None:
         "**What happens:** evidence is sealed; what the policy allows beforehand is done at once; then people are asked "
         "for consent. What they are asked stands in "
         "the artifact *approval* of this run; they answer with ⋮ → Resume. Look at any time in a terminal: "
-        f"`quell show {incident.id}`",
+        f"`quell show {incident.id}`\n\n### Where it is\n{_where(incident_id)}",
         f"{incident.severity.severity}, lead {incident.lead}",
     )  # fmt: skip
+
+
+def leave_links(incident_id: str) -> None:
+    """Where to find the runs, the review, the evidence, the record."""
+    incident = here().incident(incident_id)
+    home = _code(str(here().settings.home))
+    _leave(
+        "links", incident_id,
+        f"{_mark(incident)}## Where everything of {incident_id} is\n\n{_where(incident_id)}\n\n"
+        f"In a terminal on that machine, with `QUELL_HOME` set to {home}:\n\n"
+        f"    quell show {incident_id}            # all of it\n"
+        f"    quell export {incident_id} FOLDER   # evidence and a report, for an auditor\n",
+        "Runs, review, evidence, record",
+    )  # fmt: skip
+
+
+def _where(incident_id: str) -> str:
+    """The same list on every page that has one."""
+    installation = here()
+    lines = [f"- **{what}:** [{name}]({address})" for what, name, address in linked(installation, incident_id)]
+    return "\n".join([*lines, *(f"- **{what}:** {_code(where)}" for what, where in kept(installation, incident_id))])
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', ' ')}`"
 
 
 def leave_manifest(incident_id: str) -> None:
@@ -173,9 +199,9 @@ def leave_review(review: Review) -> None:
         "review", review.incident,
         f"{_mark(incident)}## Review of {review.incident} (draft from the ledger)\n\n### Impact\n{bullets(review.impact)}\n\n"
         f"### What worked\n{bullets(review.worked)}\n\n### What did not\n{bullets(review.did_not_work)}\n\n"
-        f"### Times, from the opening\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
+        f"### Times\nIn seconds. {TIMES_ARE.capitalize()}.\n\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
         f"### Action items\n| What | Owner | Due | Because |\n|---|---|---|---|\n{actions}\n\n"
-        f"### Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n",
+        f"### Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n\n### Where it is\n{_where(review.incident)}\n",
         f"Draft: {_count(len(review.actions), 'action item')}, {_count(len(review.questions), 'open question')}",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Classified anew: a proven person says that an incident is of another kind, or as bad as this. Both values are kept.
+"""Classified anew: a proven person says what kind an incident is, how bad, who leads, or what caused it. All is kept.
 
 Rules of `reclassify`, in order:
 1. It names this installation, the incident as it stands now, and something that changes.
@@ -7,13 +7,16 @@ Rules of `reclassify`, in order:
 4. Another archetype has a runbook in the active configuration, and what it takes away needs a plan, evidence and
    consent of its own. So it opens an incident of its own that continues this one, and whoever reclassified has asked
    for it: that person counts for nothing when its acts are approved. What this one took away stays its own.
+5. Only the lead or the system's owner hands the lead over, to somebody who is listed and valid; when nobody listed
+   leads, anybody who is listed does. (Else whoever may not lower a severity would make themselves the lead first.)
+6. A cause becomes a fact with the reason that was given; it need not have been suspected before.
 """
 
 import secrets
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError
-from runbooks.domain.incident import Archetype, Incident, Report
+from runbooks.domain.incident import Archetype, Cause, Incident, Report, Standing, SuspectedCause
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import SeverityJudgement
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
@@ -48,7 +51,23 @@ def reclassify(installation: Installation, said: Reclassification, signature: st
         told["severity"] = {"was": before.severity.severity, "is": judged.severity}
         after = after.model_copy(update={"severity": judged})
         _write(installation, said, after, told | ({"continues": before.id} if after.id != before.id else {}))
+    if said.lead is not None and said.lead != after.lead:
+        told["lead"] = {"was": after.lead, "is": said.lead}
+        after = after.model_copy(update={"lead": said.lead})
+        _write(installation, said, after, told | {"leads": said.lead}, EntryType.LEAD_CHANGED)
+    if fresh := _fresh_facts(after, said):  # 6
+        kept = tuple(one for one in after.causes if one.cause not in fresh)
+        found = tuple(SuspectedCause(cause=one, standing=Standing.FACT, because=said.reason) for one in fresh)
+        after = after.model_copy(update={"causes": (*kept, *found)})
+        words = ", ".join(one.replace("_", " ") for one in fresh)
+        _write(installation, said, after, told | {"established": words}, EntryType.CAUSE_ESTABLISHED)
     return after
+
+
+def _fresh_facts(incident: Incident, said: Reclassification) -> list[Cause]:
+    """Those of the named causes that are no facts yet."""
+    known = {one.cause for one in incident.causes if one.standing is Standing.FACT}
+    return [one for one in dict.fromkeys(said.facts) if one not in known]
 
 
 def _verified(
@@ -62,10 +81,12 @@ def _verified(
         )  # fmt: skip
     same_kind = said.archetype is None or said.archetype is before.archetype
     same_severity = said.severity is None or said.severity is before.severity.severity
-    if same_kind and same_severity and not (said.harm_happened and before.near_miss):
+    same_lead = said.lead is None or said.lead == before.lead
+    same_causes = not _fresh_facts(before, said)
+    if same_kind and same_severity and same_lead and same_causes and not (said.harm_happened and before.near_miss):
         raise ApprovalError(
-            f"{said.incident} is that already: {before.archetype.shown}, {before.severity.severity}.",
-            now="nothing was changed.", next_step="name another archetype or severity.",
+            f"{said.incident} is that already: {before.archetype.shown}, {before.severity.severity}, lead {before.lead}.",
+            now="nothing was changed.", next_step="name another archetype, severity or lead, or a cause that is no fact yet.",
         )  # fmt: skip
     person = listed_person(configuration, said.person)  # 2
     if not signature:
@@ -82,6 +103,8 @@ def _verified(
             f"only the lead lowers a severity: expected {before.lead}, found {said.person}.",
             now=f"it stays {before.severity.severity}.", next_step=f"ask {before.lead}.",
         )  # fmt: skip
+    if not same_lead:
+        _demand_right_to_hand_over(configuration, before, said)  # 5
     kind = said.archetype or before.archetype
     if kind is not before.archetype and kind not in configuration.runbooks:  # 4
         raise ApprovalError(
@@ -91,13 +114,24 @@ def _verified(
     return before, proof.as_json()
 
 
+def _demand_right_to_hand_over(configuration: Configuration, before: Incident, said: Reclassification) -> None:
+    listed_person(configuration, str(said.lead))
+    system = configuration.systems.get(before.system)
+    may = {before.lead, *([system.owner] if system else [])}
+    if before.lead in configuration.people and said.person not in may:
+        raise ApprovalError(
+            f"only the lead or the system's owner hands the lead over: expected {' or '.join(sorted(may))}, found {said.person}.",
+            now=f"{before.lead} still leads.", next_step="ask one of them.",
+        )  # fmt: skip
+
+
 def _continued(
     installation: Installation, configuration: Configuration, before: Incident, said: Reclassification
 ) -> Incident:
     kind = said.archetype or before.archetype
     report = Report.from_bytes(installation.vault.get(before.report)).model_copy(
         update={
-            "reporter": said.person, "reporter_proven": True, "lead": before.lead,
+            "reporter": said.person, "reporter_proven": True, "lead": before.lead, "causes": before.causes,
             "near_miss": before.near_miss and not said.harm_happened, "source": "reclassified",
         }
     )  # fmt: skip
@@ -116,8 +150,12 @@ def _judged(before: Incident, after: Incident, said: Reclassification) -> Severi
     return SeverityJudgement(severity=said.severity, reasons=(*after.severity.reasons, reason), provisional=False)
 
 
-def _write(installation: Installation, said: Reclassification, incident: Incident, body: dict[str, Json]) -> None:
+def _write(
+    installation: Installation, said: Reclassification, incident: Incident, body: dict[str, Json],
+    kind: EntryType = EntryType.INCIDENT_RECLASSIFIED,
+) -> None:  # fmt: skip
+    name = kind.value.removeprefix("incident_")
     installation.pen(person_actor(said.person)).write(
-        EntryType.INCIDENT_RECLASSIFIED, f"reclassified/{incident.id}/{said.digest()}", incident=incident.id,
+        kind, f"{name}/{incident.id}/{said.digest()}", incident=incident.id,
         subject={"incident": installation.keep(incident), "configuration": installation.active_digest()}, body=body,
     )  # fmt: skip

@@ -29,6 +29,7 @@ STEPS = frozenset({
     "make the plan", "ask for approval", "read the decisions", "leave the requests on the page", "contain",
     "show the containment", "judge the containment", "what must come back for the trials", "take away again",
     "replay the attack, harmlessly", "show the recovery", "what may be given back", "give back", "schedule the review",
+    "show where everything is", "show the review",
     "mirror the history", "close the incident", "draft the review", "replay the incident", "look for another way",
     "call somebody who can name it",
 })  # fmt: skip

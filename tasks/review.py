@@ -55,7 +55,11 @@ def _due_after_glass(installation: Installation, entry: LedgerEntry) -> datetime
 
 
 def write_invitation(installation: Installation, incident: Incident, due: datetime, minutes: int) -> Path:
-    """An RFC 5545 file for the calendar of everybody who should come. Same incident, same UID."""
+    """An RFC 5545 file for the calendar of everybody who should come. Same incident, same UID.
+
+    Without METHOD, ORGANIZER and ATTENDEE, which RFC 5546 wants together and with addresses that nobody gave us: a file
+    to import, which asks no calendar to answer anybody.
+    """
     event = Event()
     mark = "DRILL: " if incident.drill else ""
     event.add("uid", f"{incident.id}@{installation.id}")
@@ -65,19 +69,23 @@ def write_invitation(installation: Installation, incident: Incident, due: dateti
     event.add("dtstamp", datetime.now(UTC))
     event.add(
         "description",
-        f"Incident {incident.id} on {incident.system}; lead {incident.lead}. "
+        f"Incident {incident.id} on {incident.system}; {_who_comes(installation, incident)}. "
         f"The draft is made from the ledger when the review run starts: quell show {incident.id}",
     )
     calendar = Calendar()
     calendar.add("prodid", "-//quell//post-incident review//EN")
     calendar.add("version", "2.0")
-    calendar.add("method", "REQUEST")
     calendar.add_component(event)
     folder = installation.settings.home / "invitations"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{incident.id}.ics"
     file.write_bytes(calendar.to_ical())
     return file
+
+
+def _who_comes(installation: Installation, incident: Incident) -> str:
+    system = installation.active().systems.get(incident.system)
+    return f"lead {incident.lead}" + (f", owner of the system {system.owner}" if system else "")
 
 
 @step("draft the review")

@@ -63,6 +63,15 @@ def home_of(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("QUELL_HOME") or ROOT / ".quell").absolute()
 
 
+def interface_of(environment: Mapping[str, str] = os.environ) -> str:
+    """Where people see Prefect: `PREFECT_UI_URL` as it is (behind a proxy), else the newer interface beside the API.
+
+    Empty while no server is known.
+    """
+    own, api = (environment.get(name, "").rstrip("/") for name in ("PREFECT_UI_URL", "PREFECT_API_URL"))
+    return own or (f"{api.removesuffix('/api')}/v2" if api else "")
+
+
 def load_settings(home: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings of the home. Configuration is `$QUELL_CONFIG`, else `config` in the home, else the project's own."""
     where = home or home_of(environment)

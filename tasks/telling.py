@@ -15,6 +15,7 @@ from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.links import response_link
 from tasks.settings import resolve_secret
 
 MOST_TRIES = 5
@@ -37,7 +38,9 @@ def tell_people(
     for name in addresses if channels is None else channels:
         mark = f"told/{key}/{name}"
         if writer.find(mark) is None:
-            problem = _due(installation, mark) and _send(installation, addresses.get(name, ""), title, text)
+            problem = _due(installation, mark) and _send(
+                installation, addresses.get(name, ""), title, _with_link(installation, incident, text)
+            )
             if problem is None:
                 continue
             if problem:
@@ -48,6 +51,12 @@ def tell_people(
             )  # fmt: skip
         told.append(name)
     return told
+
+
+def _with_link(installation: Installation, incident: str | None, text: str) -> str:
+    """The text, and the page of the incident's run, once there is one."""
+    link = response_link(installation, incident) if incident else ""
+    return f"{text}\nIts run: {link}" if link else text
 
 
 def _tries(installation: Installation, mark: str) -> list[str]:

@@ -25,6 +25,8 @@ class Finding(Frozen):
     kind: str
     label: str
     text: str
+    began_at: str
+    """When the first of it stands in the book."""
     alert: str
     """One name for the same trouble, so that saying it again is not another one."""
 
@@ -35,13 +37,14 @@ def look(rows: Sequence[Row]) -> Finding | None:
     total = sum(float(row.arguments["amount"]) for row in refunds)
     if len(refunds) > MOST_REFUNDS:
         return Finding(
-            kind="tool_use.mass", label="mass-tool-use", alert="mass-tool-use",
+            kind="tool_use.mass", label="mass-tool-use", alert="mass-tool-use", began_at=refunds[0].at,
             text=f"{len(refunds)} refunds in one go, {total:.2f} in all; the agent is approved for single ones.",
         )  # fmt: skip
     large = [row for row in refunds if float(row.arguments["amount"]) > LARGEST_REFUND]
     if large:
         return Finding(
             kind="tool_use.untrusted", label="tool-call-from-untrusted-text", alert="refund-beyond-approval",
+            began_at=large[0].at,
             text=f"{len(large)} refunds above {LARGEST_REFUND:.2f}, {total:.2f} in all, on what a ticket says.",
         )  # fmt: skip
     return None

@@ -42,7 +42,9 @@ COMMANDS = (
     Command("waive", _HERE + "waive", "unsafe to wait: act before the evidence is sealed"),
     Command("withdraw", _HERE + "answer", "take back your answer, before it is acted upon"),
     Command("break-glass", _HERE + "break_glass", "one person acts alone, now: loud, short, given back by itself"),
-    Command("reclassify", _HERE + "reclassify", "it is of another kind, or worse, or less bad; both stay on record"),
+    Command(
+        "reclassify", _HERE + "reclassify", "another kind, severity or lead; a cause is a fact; all stays on record"
+    ),
     Command("undo", _HERE + "undo", "give back what was taken away, newest first"),
     Command("export", _HERE + "export", "a bundle that proves itself to somebody who trusts nobody"),
     Command("verify", _HERE + "verify", "is a bundle the log's, whole and unchanged? (offline)", engine=False),
@@ -52,7 +54,7 @@ COMMANDS = (
     ),
     Command("quiet", _HERE + "quiet", "a snooze or maintenance: signals of a system open nothing for a while"),
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
-    Command("keys", _HERE + "keys", "the keys that people decide with, as ssh-keygen reads them"),
+    Command("keys", _HERE + "keys", "what people decide with: keys as ssh-keygen reads them, one-time codes"),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
     Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)"),
     Command("dispatch", _HERE + "serve", "only the dispatcher: signals become responses (quell up starts one)"),
@@ -104,12 +106,12 @@ def _run(words: list[str]) -> int:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             if chosen.engine:
                 know_engine(home)
-        parser = _parser(chosen)
+        parser = parser_of(chosen)
         args = parser.parse_args(words)
         args.home = home
         args.say = import_module(_HERE + "_say").Say(wants_json=bool(getattr(args, "json", False)))
         return int(import_module(chosen.module).run(args))
-    parser = _parser(None)
+    parser = parser_of(None)
     if not words:
         parser.print_help()
         return 2
@@ -117,7 +119,8 @@ def _run(words: list[str]) -> int:
     return 2
 
 
-def _parser(chosen: Command | None) -> argparse.ArgumentParser:
+def parser_of(chosen: Command | None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command; of every other only its name."""
     parser = _Parser(
         prog="quell",
         usage="quell COMMAND [...]",

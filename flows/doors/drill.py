@@ -21,16 +21,17 @@ from examples.support_agent import attacks, monitor
 from examples.support_agent.world import World
 from flows.doors import practice
 from flows.doors.door.address import door_url
-from flows.doors.drill_report import report, told
+from flows.doors.drill_report import own_command, report, told
 from flows.doors.engine_server import engine_environment
 from flows.doors.sender import send
-from flows.doors.up import UpStatus, start_in_background, stop
+from flows.doors.up import start_in_background, stop
 from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Json
 from tasks.installation import Installation, open_installation
-from tasks.settings import home_of
+from tasks.links import response_link
+from tasks.settings import home_of, interface_of
 
 SCENARIOS: dict[str, Callable[[World], attacks.AttackResult]] = {
     "prompt_injection": attacks.injected_ticket, "agentic_misalignment": attacks.overbroad_goal,
@@ -38,6 +39,7 @@ SCENARIOS: dict[str, Callable[[World], attacks.AttackResult]] = {
 """Archetype to the attack."""
 UP_SECONDS = 240
 MONITOR_SECONDS = 30
+RUN_SECONDS = 30
 RESPONSE_SECONDS = 300
 INTERACTIVE_SECONDS = 24 * 3600
 
@@ -62,25 +64,32 @@ def run_drill(args: argparse.Namespace) -> int:
     if archetype not in SCENARIOS:
         print(f"expected one of {', '.join(SCENARIOS)}, found {args.archetype}", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # however it is ended, what it started is stopped
     home = practice.fresh_home(home_of() / "practice")
     drill = Drill(archetype, home, out=lambda text: print(text, file=sys.stderr, flush=True))
     os.environ["QUELL_HOME"] = str(home)
     drill.say(f"practice installation in {home}")
-    world = practice.prepare(home, args.seed)
+    with args.say.busy("starting the practice agent"):
+        world = practice.prepare(home, args.seed)
     try:
         drill.say(f"practice agent is up: {world.describe.addresses.agent} (money, prompts, tokens: all its own)")
-        open_installation().activate_if_fresh()
-        status = start_in_background(home, UP_SECONDS, commands=commands())
+        with args.say.busy("starting Prefect, worker, keeper, door and dispatcher: about half a minute"):
+            open_installation().activate_if_fresh()
+            status = start_in_background(home, UP_SECONDS, commands=commands())
         os.environ.update(engine_environment(home))
         drill.say(f"quell is up: {status.ui_url}")
-        result = _respond(drill, world, status, interactive=args.interactive)
+        # Beside a spinner long lines are broken, and those for you are to be copied.
+        with contextlib.nullcontext() if args.interactive else args.say.busy("the response runs"):
+            result = _respond(drill, world, interactive=args.interactive)
         if args.keep:
             drill.say(f"left running until you press Ctrl-C; in another terminal: export QUELL_HOME={home}")
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
     finally:
-        stop(home)
-        world.stop()
+        with args.say.busy("stopping what this drill started"):
+            stop(home)
+            world.stop()
     drill.say("stopped everything that this drill started")
     print(json.dumps(result, indent=None if args.json else 2) if args.json else told(result, home))
     return 0 if result["ok"] else 1
@@ -95,7 +104,7 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool) -> dict[str, Json]:
+def _respond(drill: Drill, world: World, *, interactive: bool) -> dict[str, Json]:
     installation = open_installation()
     since = world.last_seq()
     before = SCENARIOS[drill.archetype](world)
@@ -107,22 +116,48 @@ def _respond(drill: Drill, world: World, status: UpStatus, *, interactive: bool)
     incident = opened_by(installation, receipt)
     drill.say(f"{incident} opened; its response runs")
     if interactive:
-        drill.say(f"open {status.ui_url}/v2/runs (sign in: {drill.home}/secrets/prefect-auth) and answer as one of "
-                  f"{', '.join(practice.PEOPLE)}")  # fmt: skip
-        drill.say(f"or in a terminal: QUELL_HOME={drill.home} quell inbox; keys are in {drill.home}/people")
+        say_how_to_answer(drill, _run_of(installation, incident))
     _follow(drill, installation, world, incident, scripted=not interactive)
     since = world.last_seq()
     attack_again(drill.archetype, world)
     after = attacks.achieved(world, since)
     drill.say(f"the same attack again: {after.refunds} refunds")
-    return report(command("show", incident), before, after)
+    bundle = command("export", incident, str(drill.home / "bundle"))
+    return report(command("show", incident), before, after, bundle)
+
+
+def _run_of(installation: Installation, incident: str) -> str:
+    """The page of the response's run; of all runs when it does not begin soon."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        if link := response_link(installation, incident):
+            return link
+        time.sleep(0.1)
+    return f"{interface_of()}/runs"
+
+
+def say_how_to_answer(drill: Drill, page: str) -> None:
+    """Where to sign in, where to press, whose name and code to type; and the same without a browser."""
+    quell = own_command()
+    drill.say(f"answer as one of {', '.join(practice.PEOPLE)}, here: {page}")
+    drill.say(f"  sign in with the text in {drill.home}/secrets/prefect-auth; then the menu ⋮ at the top right, Resume")
+    drill.say("  the form wants a one-time code; each counts once. In another terminal:")
+    drill.say(f"    export QUELL_HOME={drill.home}")
+    drill.say(f"    {quell} keys code {practice.PEOPLE[0]}")
+    drill.say("  or sign there instead of the form (what cannot be undone always needs that):")
+    drill.say(f"    {quell} inbox")
+    drill.say(f'    {quell} approve REQ-… --as {practice.PEOPLE[0]} --key '
+              f'{practice.key_file(drill.home, practice.PEOPLE[0])} --reason "…"')  # fmt: skip
 
 
 def alarm(home: Path, world: World, since: int) -> str:
     """The agent's monitor looks into the book and tells quell's door what it sees; returns the receipt."""
     finding = monitor.watch(world, since, MONITOR_SECONDS)
     address = f"{door_url(home)}/signals/{practice.MONITOR}"
-    data = {"system": "support-agent", "labels": [finding.label], "text": finding.text, "alert": finding.alert}
+    data = {
+        "system": "support-agent", "labels": [finding.label], "text": finding.text, "alert": finding.alert,
+        "occurred_at": finding.began_at,
+    }  # fmt: skip
     answer = json.loads(send(address, practice.monitor_secret(home), finding.kind, data))
     return str(answer["receipt"])
 
@@ -175,7 +210,7 @@ def _follow(drill: Drill, installation: Installation, world: World, incident: st
     raise QuellError(
         f"expected {incident} to be closed within {RESPONSE_SECONDS} s, found it open.",
         now="the practice systems are stopped; nothing real was touched.",
-        next_step=f"look at it: QUELL_HOME={drill.home} quell show {incident}; logs are in {drill.home}/logs.",
+        next_step=f"look at it: QUELL_HOME={drill.home} {own_command()} show {incident}; logs are in {drill.home}/logs.",
     )
 
 

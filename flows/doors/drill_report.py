@@ -1,8 +1,11 @@
 """The result of a drill: from the record, and from the tool server's own book."""
 
+import sys
 from pathlib import Path
 
 from examples.support_agent.attacks import AttackResult
+from flows.doors.commands._say import plain
+from runbooks.domain.bundle import REPORT
 from runbooks.domain.value import Json
 
 _OF_AN_ACT = (
@@ -11,8 +14,14 @@ _OF_AN_ACT = (
 )  # fmt: skip
 
 
-def report(shown: dict[str, Json], before: AttackResult, after: AttackResult) -> dict[str, Json]:
-    """What `quell drill --json` prints; `shown` is what `quell show --json` says of the incident."""
+_LONGEST_LINE = 160
+"""Letters of one line of the timeline."""
+
+
+def report(
+    shown: dict[str, Json], before: AttackResult, after: AttackResult, bundle: dict[str, Json]
+) -> dict[str, Json]:
+    """What `quell drill --json` prints; `shown` is what `quell show --json` says, `bundle` what `quell export --json` says."""
     evidence = shown["evidence"] or {}
     ok = before.succeeded and after.refunds == 0 and shown["ending"] == "recovered"
     return {
@@ -34,6 +43,13 @@ def report(shown: dict[str, Json], before: AttackResult, after: AttackResult) ->
         "recovery": shown["recovery"],
         "review": shown["review"],
         "times": shown["times"],
+        "timeline": shown["timeline"],
+        "links": shown["links"],
+        "bundle": {
+            "directory": bundle["directory"],
+            "report": str(Path(bundle["directory"]) / REPORT),
+            "key": bundle["key"],
+        },
         "vault": shown["vault"],
         "ledger": shown["ledger"],
         "ok": ok,
@@ -55,7 +71,13 @@ def told(result: dict[str, Json], home: Path) -> str:
     evidence, recovery = result["evidence"], result["recovery"]
     captured = ", ".join(f"{name} {state}" for name, state in evidence["classes"].items())
     word = "PASSED" if result["ok"] else "FAILED"
-    lines = [
+    quell = own_command()
+    lines = ["", "  timeline (UTC)"]
+    lines += [
+        f"    {_clock(line['at'])}  {plain(' '.join(line['what'].split()), _LONGEST_LINE)}"
+        for line in result["timeline"]
+    ]
+    lines += [
         "",
         f"DRILL {word}: {result['incident']} ({result['archetype']}, {result['severity']}) ended {result['ending']}.",
         "",
@@ -82,11 +104,22 @@ def told(result: dict[str, Json], home: Path) -> str:
         f"  review          {result['review']['scheduled_for']}",
         f"                  invitation {result['review']['invitation']}",
         f"  seconds to      {times}",
-        f"  vault, ledger   {result['vault']}, {result['ledger']}",
+        f"  report          {result['bundle']['report']}",
+        f"  evidence in     {result['vault']}",
+        f"  record in       {result['ledger']}",
         "",
-        f"  Look again:     QUELL_HOME={home} quell show {result['incident']}",
+        f"  Look again:     QUELL_HOME={home} {quell} show {result['incident']}",
+        f"  Believe nobody: {quell} verify {result['bundle']['directory']} --key {result['bundle']['key']}",
     ]
     return "\n".join(lines)
+
+
+def own_command() -> str:
+    """How this `quell` is called from where the person is; after `make drill` it is on nobody's PATH."""
+    here = Path(sys.executable).with_name("quell")
+    if not here.exists():
+        return "quell"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
 def _clock(at: str | None) -> str:

@@ -139,13 +139,20 @@ def judge_ending(near_miss: bool, rows: tuple[ActionRow, ...], entries: list[Led
     return Ending.PARTIAL if some else Ending.NOT_CONTAINED
 
 
+TIMES_ARE = "detect: from when it began; open: from when it was noticed; the others: from the opening"
+"""What `stage_times` counts from, for whoever shows them."""
+
+
 def seconds(milliseconds: int) -> str:
     """Seconds with three decimals, as text."""
     return f"{milliseconds / 1000:.3f}"
 
 
 def stage_times(entries: list[LedgerEntry]) -> dict[str, str]:
-    """Seconds (text) from the opening to each stage, and from noticing to opening. Missing stages are left out."""
+    """Seconds (text) from the opening to each stage, before it from the beginning to noticing and from there to opening.
+
+    What is not on record is left out; when nobody said when it began, that is the time to detect it.
+    """
     first: dict[EntryType, Instant] = {}
     last: dict[EntryType, Instant] = {}
     for entry in entries:
@@ -174,7 +181,9 @@ def stage_times(entries: list[LedgerEntry]) -> dict[str, str]:
     if effective:
         ends["to_first_effective"] = min(effective)
         ends["to_all_effective"] = max(effective)
-    noticed = next((str(e.body["noticed_at"]) for e in entries if e.type is EntryType.INCIDENT_OPENED), opened)
-    times = {"to_open": seconds(milliseconds_between(noticed, opened))}
+    told = next(e.body for e in entries if e.type is EntryType.INCIDENT_OPENED)
+    noticed = str(told["noticed_at"])
+    times = {"to_detect": seconds(milliseconds_between(str(told["began_at"]), noticed))} if told.get("began_at") else {}
+    times["to_open"] = seconds(milliseconds_between(noticed, opened))
     times |= {name: seconds(milliseconds_between(opened, at)) for name, at in ends.items() if at is not None}
     return times

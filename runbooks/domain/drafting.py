@@ -13,6 +13,8 @@ from runbooks.domain.runbook import Runbook
 _SHOWN: dict[EntryType, str] = {
     EntryType.INCIDENT_OPENED: "incident opened",
     EntryType.INCIDENT_RECLASSIFIED: "classified anew",
+    EntryType.LEAD_CHANGED: "the lead was handed over",
+    EntryType.CAUSE_ESTABLISHED: "a cause was established",
     EntryType.EVIDENCE_SEALED: "evidence sealed",
     EntryType.EVIDENCE_WAIVED: "sealing waived: unsafe to wait",
     EntryType.AFFECTED_LISTED: "affected records listed",
@@ -54,7 +56,9 @@ def timeline(entries: list[LedgerEntry]) -> tuple[TimelineLine, ...]:
         words = _SHOWN.get(entry.type)
         if words is None:
             continue
-        about = entry.body.get("action") or entry.body.get("ending") or ""
+        about = next(
+            (entry.body[key] for key in ("action", "ending", "leads", "established") if entry.body.get(key)), ""
+        )
         by = f" by {entry.actor.name}" if entry.actor.kind == "person" else ""
         because = str(entry.body.get("because", ""))
         what = f"{words}{by}" + (f": {about}" if about else "") + (f" ({because})" if because else "")
@@ -79,6 +83,11 @@ def draft_review(
     impact = [f"{incident.severity.severity}: {reason}" for reason in incident.severity.reasons]
     if affected is not None:
         impact.append(f"{affected.body['records']} affected records, {affected.body['facts']} of them facts")
+    impact += [
+        f"cause, established: {cause.cause.replace('_', ' ')} ({cause.because})"
+        for cause in incident.causes
+        if cause.standing is Standing.FACT
+    ]
     worked = [f"{row.title}: effective ({row.because})" for row in rows if row.effective_at]
     wanting = [f"{row.title}: {row.status} ({row.because})" for row in rows if not row.effective_at]
     if recovery is not None:
@@ -91,6 +100,8 @@ def draft_review(
         for cause in incident.causes
         if cause.standing is Standing.HYPOTHESIS
     ]
+    if incident.began_at is None:
+        questions.append("When did it begin? Nobody said, so how long it took to detect is not known.")
     questions += ["Why was this possible?", "Why was it not stopped sooner?", "Which assumption proved wrong?"]
     questions += [
         f"Was it right that {entry.body['person']} acted alone on {entry.body['action']}, and why was nobody else there?"

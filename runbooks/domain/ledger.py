@@ -41,6 +41,7 @@ class EntryType(StrEnum):
     INCIDENT_RECLASSIFIED = "incident_reclassified"
     SEVERITY_CHANGED = "severity_changed"
     LEAD_CHANGED = "lead_changed"
+    CAUSE_ESTABLISHED = "cause_established"
     RUN_STARTED = "run_started"
     RUN_SUSPENDED = "run_suspended"
     RUN_WOKEN = "run_woken"

@@ -71,7 +71,7 @@ class Review(Value):
     worked: tuple[str, ...]
     did_not_work: tuple[str, ...]
     seconds: dict[str, str]
-    """Durations in seconds as text, by name: to_seal, to_approve, to_effective, to_recover…"""
+    """Durations in seconds as text, by name: to_detect, to_seal, to_approve, to_effective, to_recover…"""
     questions: tuple[str, ...]
     actions: tuple[ActionItem, ...]
 

@@ -1,4 +1,4 @@
-"""What people sign beside decisions: a waiver, a report, another archetype or severity, the activation of a configuration. Each in its own namespace.
+"""What people sign beside decisions: a waiver, a report, another archetype, severity, lead or cause, the activation of a configuration. Each in its own namespace.
 
 A signature made for one cannot be used for another, because SSHSIG covers the namespace too.
 """
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from runbooks.domain.approval import DECISION_NAMESPACE
 from runbooks.domain.correlation import Quiet
-from runbooks.domain.incident import Archetype, IncidentId, Name
+from runbooks.domain.incident import Archetype, Cause, IncidentId, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.severity import Severity
 from runbooks.domain.value import Digest, Value
@@ -81,7 +81,7 @@ class Quieting(Value):
 
 
 class Reclassification(Value):
-    """An incident is of another kind, or as bad as this; signed for the incident as it stood."""
+    """An incident is of another kind, as bad as this, led by somebody else, or these were its causes; signed for it as it stood."""
 
     what: Literal["reclassify"] = "reclassify"
     installation: str
@@ -92,6 +92,9 @@ class Reclassification(Value):
     severity: Severity | None = None
     harm_happened: bool = False
     """It was taken for a near miss, and is none."""
+    lead: Name | None = None
+    facts: tuple[Cause, ...] = ()
+    """Causes that are established now; the reason says by what."""
     person: Name
     reason: Reason
 

@@ -34,6 +34,7 @@ def test_prompt_injection_recovers(worlds: Ground) -> None:
         "approval",
         "containment",
         "recovery",
+        "links",
     }
     assert set(pages.values()) == {1}, "woken again and again, it still leaves one page of each kind"
 

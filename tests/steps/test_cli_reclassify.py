@@ -8,9 +8,11 @@ from runbooks.domain.errors import ApprovalError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Severity
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
-from tasks.ledger import door_actor
+from tasks.ledger import door_actor, flow_actor
 from tasks.proofs import sign_bytes
 from tasks.reclassifying import reclassify as hand_in
+from tasks.review import write_review
+from tasks.triage import call
 from tests.steps.desk import Desk, Ran
 
 
@@ -135,13 +137,71 @@ def test_a_signature_for_the_incident_as_it_was_is_refused(desk: Desk) -> None:
         hand_in(place, said, signature, door=door_actor("test"))
 
 
+def test_the_lead_or_the_owner_hands_the_lead_over_and_nobody_takes_it(desk: Desk) -> None:
+    incident = desk.declare("--how-bad", "customers", archetype="unclassified")
+    call(desk.installation, desk.installation.pen(flow_actor("test")), incident)
+    taken = reclassify(desk, incident, "ben", "--lead", "ben")
+    assert (taken.code, "only the lead or the system's owner" in taken.json["error"]["problem"]) == (1, True)
+    nobody = reclassify(desk, incident, "ana", "--lead", "eve")
+    assert (nobody.code, "not listed" in nobody.json["error"]["problem"]) == (1, True)
+    assert desk.installation.incident(incident).lead == "ana"
+    assert reclassify(desk, incident, "ana", "--lead", "ben").json["lead"] == {"was": "ana", "is": "ben"}
+    assert reclassify(desk, incident, "dora", "--lead", "cleo").code == 0, "dora owns the system"
+    found = desk.installation.store.entries(incident, types=(EntryType.LEAD_CHANGED,))
+    assert [(e.actor.name, e.body["lead"]["is"], e.body["because"]) for e in found] == [
+        ("ana", "ben", "it reads like one"), ("dora", "cleo", "it reads like one"),
+    ]  # fmt: skip
+    (listed,) = desk("incidents", "--json").json["incidents"]
+    assert (listed["lead"], "say what it is" in listed["needed"]) == ("cleo", True), "who leads does not say what it is"
+    assert reclassify(desk, incident, "ana", "--severity", "SEV3").code == 1, "no longer the lead"
+    assert reclassify(desk, incident, "cleo", "--severity", "SEV3").code == 0
+    assert "the lead was handed over by dora: cleo" in desk("show", incident).out
+
+
+def test_when_nobody_listed_leads_anybody_who_is_takes_it(desk: Desk) -> None:
+    ran = desk("declare", "--system", "unheard-of", "--what", "odd", "--as", "eve", "--drill", "--json")
+    incident = ran.json["incident"]
+    assert any(f"quell reclassify {incident} --lead NAME" in notice for notice in ran.json["notices"])
+    assert reclassify(desk, incident, "ben", "--lead", "ben").json["lead"]["is"] == "ben"
+    assert reclassify(desk, incident, "cleo", "--lead", "cleo").code == 1, "now somebody leads"
+
+
+def test_a_cause_becomes_a_fact_whether_it_was_suspected_or_not(desk: Desk) -> None:
+    incident = desk.declare("--cause", "injection:a ticket said so", "--cause", "drift:perhaps")
+    ran = reclassify(desk, incident, "ben", "--cause-is-fact", "injection", "--cause-is-fact", "unsafe-retrieval")
+    assert (ran.code, ran.json["facts"]) == (0, ["injection", "unsafe_retrieval"])
+    causes = {
+        one["cause"]: (one["standing"], one["because"]) for one in desk("show", incident, "--json").json["causes"]
+    }
+    assert causes == {
+        "drift": ("hypothesis", "perhaps"), "injection": ("fact", "it reads like one"),
+        "unsafe_retrieval": ("fact", "it reads like one"),
+    }  # fmt: skip
+    assert "a cause was established by ben: injection, unsafe retrieval" in desk("show", incident).out
+    again = reclassify(desk, incident, "ana", "--cause-is-fact", "injection")
+    assert (again.code, "that already" in again.json["error"]["problem"]) == (1, True)
+    (entry,) = desk.installation.store.entries(incident, types=(EntryType.CAUSE_ESTABLISHED,))
+    assert (entry.actor.name, entry.body["because"]) == ("ben", "it reads like one")
+    desk.respond(incident)
+    review = write_review.fn(incident)
+    assert "cause, established: injection (it reads like one)" in review.impact
+    assert [q for q in review.questions if "was a cause" in q] == ["Is it true that drift was a cause (perhaps)?"]
+    new = reclassify(desk, incident, "ana", "--archetype", "agentic-misalignment").json["incident"]
+    assert desk.installation.incident(new).causes == desk.installation.incident(incident).causes
+
+
 def test_replay_and_bundle_find_nothing_wrong(desk: Desk, tmp_path: Any) -> None:
     incident = desk.declare(archetype="unclassified")
     new = reclassify(desk, incident, "ben", "--archetype", "prompt-injection").json["incident"]
-    reclassify(desk, new, "ana", "--severity", "SEV2")
+    reclassify(desk, new, "ana", "--severity", "SEV2", "--lead", "ben", "--cause-is-fact", "injection")
+    kinds = (EntryType.INCIDENT_RECLASSIFIED, EntryType.LEAD_CHANGED, EntryType.CAUSE_ESTABLISHED)
+    assert [e.type for e in desk.installation.store.entries(new, types=kinds)][-3:] == list(kinds)
     for one in (incident, new):
         key = desk("export", one, str(tmp_path / one), "--json").json["key"]
         assert desk("verify", str(tmp_path / one), "--key", key, "--json").code == 0
+        signed = [file.read_text().strip() for file in sorted((tmp_path / one).glob("data/decisions/*/namespace"))]
+        changes = len(desk.installation.store.entries(one, types=kinds))
+        assert signed.count(RECLASSIFICATION_NAMESPACE) == changes > 0, "each with the signature that proves it"
         faults = [
             f
             for f in desk("replay", str(tmp_path / one), "--key", key, "--json").json["findings"]

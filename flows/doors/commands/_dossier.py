@@ -19,6 +19,7 @@ from runbooks.domain.value import Digest, Json
 from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
 from tasks.installation import Installation
+from tasks.links import ledger_place, linked, runs_in_order
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ class Dossier:
 
     def runs(self) -> list[str]:
         """Ids of the flow runs that responded, in order."""
-        found = [e.flow_run_id for e in self.entries if e.type is EntryType.RUN_STARTED and e.flow_run_id]
-        return list(dict.fromkeys(found))
+        return runs_in_order(self.installation, self.incident.id)
+
+    def links(self) -> list[tuple[str, str, str]]:
+        """Pages in Prefect: what, name, address."""
+        return linked(self.installation, self.incident.id)
 
     @property
     def needed(self) -> str:
@@ -62,8 +66,7 @@ class Dossier:
     @property
     def ledger(self) -> str:
         """Where the ledger is, without a password."""
-        url = self.installation.settings.ledger_url
-        return url if "@" not in url else url.partition("://")[0] + "://…@" + url.rpartition("@")[2]
+        return ledger_place(self.installation)
 
     @property
     def anchored(self) -> str:
@@ -154,7 +157,8 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "recovery": _recovery(case.recovery), "review": _review(case),
         "times": stage_times(case.entries),
         "timeline": [line.as_json() for line in timeline(case.entries)],
-        "runs": case.runs(), "kept": dict(case.kept), "vault": str(settings.vault_path), "ledger": case.ledger,
+        "runs": case.runs(), "links": [{"what": what, "name": name, "address": at} for what, name, at in case.links()],
+        "kept": dict(case.kept), "vault": str(settings.vault_path), "ledger": case.ledger,
         "anchored": case.anchored,
     }  # fmt: skip
     if every:

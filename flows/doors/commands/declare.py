@@ -155,7 +155,8 @@ def _tell(say: Say, incident: Incident, configuration: Configuration, *, started
     if incident.drill and system is not None and not system.practice:
         notices.append(f"{incident.system} is not marked practice: in a drill nothing is taken away there.")
     if incident.lead not in configuration.people:
-        notices.append("Nobody leads yet: the inventory names no lead for it, and you are not listed.")
+        notices.append("Nobody leads yet: the inventory names no lead for it, and you are not listed. "
+                       f"Somebody who is: quell reclassify {incident.id} --lead NAME")  # fmt: skip
     if not incident.requester.proven:
         notices.append("Your name is unproven: one person more must approve.")
     provisional = " (provisional)" if incident.severity.provisional else ""

@@ -1,16 +1,24 @@
-"""`quell keys show`: who decides with which key, in the form that ssh-keygen verifies with."""
+"""`quell keys`: who decides with which key, in the form that ssh-keygen verifies with; one-time codes of people."""
 
 import argparse
 
 from flows.doors.commands._say import add_json
-from tasks.installation import open_installation
+from tasks.enrolment import enrol, practice_code
+from tasks.installation import Installation, open_installation
 from tasks.proofs import allowed_signers, listed_fingerprints
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
     """Arguments."""
-    parser.add_argument("what", choices=["show"], help="the allowed_signers text of the active configuration")
+    parser.add_argument(
+        "what", choices=["show", "enrol", "code"],
+        help="show: the allowed_signers text of the active configuration; enrol: make the secret of somebody's one-time "
+        "codes, as the otpauth:// line for their authenticator app; code: what a practice person's app shows now",
+    )  # fmt: skip
+    parser.add_argument("person", metavar="PERSON", nargs="?", help="for enrol and code: a name in people.toml")
+    parser.add_argument("--again", action="store_true", help="enrol: a new secret in place of one that was lost")
     add_json(parser)
+    parser.set_defaults(refuse=parser.error)
     parser.epilog = (
         f"quell {name} show > allowed_signers; ssh-keygen -Y verify -f allowed_signers -I PERSON -n quell-decision "
         "-s FILE.sig < FILE"
@@ -18,9 +26,18 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The text alone, so that it can be written to a file."""
+    """Only what was asked for stands on standard output, so that it can be written to a file or typed into a form."""
+    if (args.what == "show") != (args.person is None):
+        args.refuse(f"keys {args.what}: expected {'no PERSON' if args.what == 'show' else 'a PERSON'}")
+    if args.again and args.what != "enrol":
+        args.refuse("--again is for enrol")
     installation = open_installation(args.home)
     installation.activate_if_fresh()
+    answer = {"show": _show, "enrol": _enrol, "code": _code}[args.what]
+    return answer(args, installation)
+
+
+def _show(args: argparse.Namespace, installation: Installation) -> int:
     configuration = installation.active()
     text = allowed_signers(configuration)
     if not args.say.wants_json:
@@ -35,3 +52,24 @@ def run(args: argparse.Namespace) -> int:
     }  # fmt: skip
     shown = {"configuration": installation.active_digest(), "allowed_signers": text, "people": people}
     return int(args.say.result(shown))
+
+
+def _enrol(args: argparse.Namespace, installation: Installation) -> int:
+    line = enrol(installation, args.person, again=args.again)
+    if not args.say.wants_json:
+        print(line)
+    args.say.notice(
+        f"{args.person} adds this to an authenticator app now: it is not shown again. As a picture: qrencode -t utf8 LINE"
+    )
+    args.say.notice("Clear the terminal afterwards. `quell check` says whether everything is ready.")
+    return int(args.say.result({"person": args.person, "otpauth": line}))
+
+
+def _code(args: argparse.Namespace, installation: Installation) -> int:
+    code = practice_code(installation, args.person)
+    if not args.say.wants_json:
+        print(code.digits)
+    args.say.notice(
+        f"{args.person}'s app shows this for {code.seconds} s more. Each code counts once; then wait for the next one."
+    )
+    return int(args.say.result({"person": args.person, "code": code.digits, "seconds": code.seconds}))

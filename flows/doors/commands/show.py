@@ -1,13 +1,12 @@
 """`quell show INC`: all that is known about one incident, from the record alone."""
 
 import argparse
-from importlib import import_module
 
 from flows.doors.commands import _dossier
 from flows.doors.commands._dossier import Dossier, open_dossier
 from flows.doors.commands._requests import known_incident
 from flows.doors.commands._say import Say, add_json, ago, plain
-from runbooks.domain.case import stage_times
+from runbooks.domain.case import TIMES_ARE, stage_times
 from runbooks.domain.drafting import timeline
 from runbooks.domain.incident import Standing
 from runbooks.domain.instants import milliseconds_between
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         say.table(("at", "what", "entry"), ((line.at[11:19], line.what, line.entry) for line in timeline(case.entries)))
     times = stage_times(case.entries)
-    say.head("Times, seconds from the opening")
+    say.head(f"Times in seconds ({TIMES_ARE})")
     say.line("  ".join(f"{name.replace('_', ' ')} {value}" for name, value in times.items()))
     _where(say, case)
     return 0
@@ -145,10 +144,7 @@ def _where(say: Say, case: Dossier) -> None:
     say.head("Where it is")
     settings = case.installation.settings
     rows = [("ledger", case.ledger), ("anchored", case.anchored), ("vault", str(settings.vault_path)), *case.kept]
-    status = import_module("flows.doors.up").attach(settings.home)
-    if status is not None:
-        runs = case.runs()
-        rows.append(("Prefect", f"{status.ui_url}/runs/flow-run/{runs[-1]}" if runs else status.ui_url))
+    rows += [(what, f"{address}  ({name})") for what, name, address in case.links()]
     say.pairs(rows)
 
 

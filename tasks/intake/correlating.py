@@ -42,7 +42,7 @@ EARLIEST_BEGINNING_DAYS = 7
 
 @dataclass(frozen=True)
 class Understood:
-    """A delivery that was read: its signals, or why it has none."""
+    """A delivery that was read: its signals, and why it has none, or which of its items have none."""
 
     delivery: str
     found: tuple[tuple[Signal, Classified], ...] = ()

@@ -31,7 +31,7 @@ class Telling:
     async def ready(self, request: Request) -> Response:
         """200 when every source could be taken in and kept now, else 503 and a word for each problem."""
         del request
-        problems = sorted({word for word, _ in self._reception.vitals.problems})
+        problems = self._reception.problems
         shown = {"status": "unwell" if problems else "ready", "problems": problems}
         return JSONResponse(shown, 503 if problems else 200)
 
@@ -51,7 +51,7 @@ class Telling:
         )
         made += family(
             "quell_door_problems", "gauge", "What is not well, by a word for each.",
-            [((("problem", word),), 1) for word in sorted({word for word, _ in reception.vitals.problems})],
+            [((("problem", word),), 1) for word in reception.problems],
         )  # fmt: skip
         try:
             return made + await asyncio.to_thread(self._spooled)

@@ -20,6 +20,7 @@ from tasks.intake.mapping import holds, pick
 MOST_SIGNALS: Final = 10_000
 MOST_FORM_FIELDS: Final = 1000
 Seen = dict[str, Json]
+_PARTLY = " items could not be read, the others were. The first: "
 
 
 class Normalised(NamedTuple):
@@ -72,7 +73,12 @@ def normalise(delivery: Delivery, body: bytes, source: Source) -> Normalised:
 def _told(bad: list[IntakeDefectError], count: int) -> str:
     if not bad:
         return ""
-    return f"{len(bad)} of {count} items could not be read, the others were. The first: {bad[0].problem}"
+    return f"{len(bad)} of {count}{_PARTLY}{bad[0].problem}"
+
+
+def cause_of(defect: str) -> str:
+    """Why it is one, without the counts: equal for all deliveries that have the same fault."""
+    return defect.partition(_PARTLY)[2] or defect
 
 
 def mapping_version(source: Source, mapping: SignalMapping) -> Digest:

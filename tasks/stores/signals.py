@@ -34,6 +34,14 @@ class SignalStore(Outbox):
         )  # fmt: skip
         return [(str(delivery), str(source), str(at), str(defect)) for delivery, source, at, defect in found]
 
+    def defects_since(self, since: Instant) -> list[tuple[str, str, int, Instant]]:
+        """Source, why, how many and when the newest, of what was found to be a defect after this instant."""
+        found = self._all(
+            "SELECT d.source, r.defect, count(*), max(r.read_at) FROM reading r JOIN delivery d ON d.id = r.delivery"
+            " WHERE r.defect <> '' AND r.read_at > ? GROUP BY d.source, r.defect ORDER BY d.source, r.defect", since,
+        )  # fmt: skip
+        return [(str(source), str(defect), int(str(count)), str(newest)) for source, defect, count, newest in found]
+
     def known(self, signal: Signal) -> tuple[Digest, Digest] | None:
         """Mapping and key of this event, if it was delivered before."""
         found = self._all(

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from flows.doors.door.counts import family
 from flows.doors.door.reception import Reception
 from runbooks.domain.errors import LedgerError
+from tasks.intake.defects import defect_counts
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _NS = 1_000_000_000
@@ -65,6 +66,11 @@ class Telling:
         made = family("quell_spool_waiting", "gauge", "Deliveries that nobody has read yet.", [((), count)])
         made += family("quell_spool_oldest_seconds", "gauge", "How long the oldest of them has waited.", [((), age)])
         last = [(name, spool.last_from(name)) for name in self._reception.admitted]
+        defects = dict.fromkeys(self._reception.admitted, 0) | defect_counts(self._reception.installation)
+        made += family(
+            "quell_intake_defects", "gauge", "Deliveries of a source that could not be read, or not wholly.",
+            [((("source", name),), count) for name, count in defects.items()],
+        )  # fmt: skip
         return made + family(
             "quell_source_silent_seconds", "gauge", "Since a source's newest delivery.",
             [((("source", name),), (now - at) / _NS) for name, at in last if at is not None],

@@ -251,25 +251,6 @@ def test_a_delivery_that_breaks_our_own_reading_is_a_defect_and_the_next_one_is_
     intake.close()
 
 
-def test_a_bad_item_keeps_back_no_good_one_of_its_delivery_and_stays_visible(desk: Desk) -> None:
-    desk.write(
-        "sources.toml", '[sources.prom]\nsender = "alertmanager"\nsecrets = [{id = "1", secret = "file:secrets/p"}]\n'
-    )
-    place = desk.installation
-    place.activate(load_configuration(place.settings), INSTALLATION, {"proof": "test"})
-    alert = {"status": "firing", "startsAt": "2026-11-21T01:58:00Z", "fingerprint": "a"}
-    named = {"alertname": "退款异常", "ai_system": "helper", "ai_archetype": "prompt-injection"}
-    alerts = [{**alert, "labels": named}, {**alert, "labels": {"alertname": ["no", "name"]}}]
-    deliver(place, 1, json.dumps({"groupKey": "g", "alerts": alerts}).encode(), source="prom")
-    intake = Intake(place)
-    _, said = intake.take_in()
-    intake.close()
-    assert [one.verdict for one in said] == ["opened"]
-    (defect,) = defects(place)
-    assert defect.because.startswith("1 of 2 items could not be read, the others were.")
-    assert "1 of 2 items" in desk("inbox").out
-
-
 def test_the_same_report_by_a_person_is_another_incident(intake: Ground, dispatcher: Dispatcher) -> None:
     incident = str(intake.take(a_signal())[0].incident)
     drain(dispatcher)

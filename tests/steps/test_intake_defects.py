@@ -8,6 +8,8 @@ import pytest
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType
 from tasks.intake.defects import defect_counts, watch_defects
+from tasks.intake.outbox import defects
+from tasks.intake.understanding import Intake
 from tasks.ledger import KEEPER, clock
 from tests.steps.desk import Desk
 from tests.steps.doorstep import a_door
@@ -110,3 +112,21 @@ def test_check_inbox_and_metrics_count_them_until_they_are_read(desk: Desk, told
     take_in(desk)
     assert defect_counts(desk.installation) == {"watch": 1}
     assert json.dumps(findings(desk, "what watch sends", "--files")).count("could not be read") == 1
+
+
+def test_a_bad_item_keeps_back_no_good_one_of_its_delivery_and_stays_visible(desk: Desk) -> None:
+    desk.write(
+        "sources.toml", '[sources.prom]\nsender = "alertmanager"\nsecrets = [{id = "1", secret = "file:secrets/p"}]\n'
+    )
+    desk.installation.activate_if_fresh()
+    alert = {"status": "firing", "startsAt": "2026-11-21T01:58:00Z", "fingerprint": "a"}
+    named = {"alertname": "退款异常", "ai_system": "helper", "ai_archetype": "prompt-injection"}
+    alerts = [{**alert, "labels": named}, {**alert, "labels": {"alertname": ["no", "name"]}}]
+    arrive(desk, {"groupKey": "g", "alerts": alerts}, source="prom")
+    intake = Intake(desk.installation)
+    _, said = intake.take_in()
+    intake.close()
+    assert [one.verdict for one in said] == ["opened"]
+    (defect,) = defects(desk.installation)
+    assert defect.because.startswith("1 of 2 items could not be read, the others were.")
+    assert "1 of 2 items" in desk("inbox").out

@@ -139,7 +139,8 @@ def test_a_name_without_a_plain_letter_is_told_by_its_digest() -> None:
     entities = [signal.entity for signal in found]
     assert len(set(entities)) == 4, "two that differ stay different incidents"
     assert all(entities)
-    for nothing in (None, "", "  ", [], {"a": 1}, True):
+    nothings: tuple[Any, ...] = (None, "", "  ", [], {"a": 1}, True)
+    for nothing in nothings:
         with pytest.raises(IntakeDefectError, match=r"alerts\.kind"):
             read({"alerts": [{"kind": nothing}]}, source)
 

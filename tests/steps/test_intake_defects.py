@@ -1,7 +1,10 @@
 """What cannot be read is told of: once for each source and cause, once a day while it goes on, and wherever one looks."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -11,8 +14,9 @@ from tasks.intake.defects import defect_counts, watch_defects
 from tasks.intake.outbox import defects
 from tasks.intake.understanding import Intake
 from tasks.ledger import KEEPER, clock
+from tests.flows.people import until
 from tests.steps.desk import Desk
-from tests.steps.doorstep import a_door
+from tests.steps.doorstep import ROOT, a_door
 from tests.steps.test_cli_check import findings
 from tests.steps.test_cli_signal_replay import CORRECTED, SOURCES, arrive, take_in
 from tests.steps.test_telling import Receiver, receiver
@@ -130,3 +134,16 @@ def test_a_bad_item_keeps_back_no_good_one_of_its_delivery_and_stays_visible(des
     (defect,) = defects(desk.installation)
     assert defect.because.startswith("1 of 2 items could not be read, the others were.")
     assert "1 of 2 items" in desk("inbox").out
+
+
+def test_the_keeper_does_it(desk: Desk, told: Receiver) -> None:
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "flows.doors.cli", "keep"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, cwd=ROOT, env=os.environ | {"QUELL_HOME": str(desk.home), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    try:
+        until(lambda: len(told.heard) == 2, 60, what="people heard of both causes")
+    finally:
+        keeper.terminate()
+        keeper.wait(30)
+    assert len(written(desk)) == 2

@@ -45,7 +45,7 @@ format: setup
 soak: setup
 	$(BIN)/python -m tests.soak
 
-# QUELL_AIID_CSV=FILE: how well words of people are classified, on real reports (tests/bench_classification.py says which).
+# How well words of people are classified is measured on real reports (tests/data/aiid), or on those of QUELL_AIID_CSV=FILE.
 bench: setup
 	@.ci/need ssh-keygen wrk radosgw ceph-mon ceph-osd
 	$(BIN)/python -m tests.bench

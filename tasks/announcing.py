@@ -3,8 +3,10 @@
 Whom: the channels of the policy's `opening_channels`. Only quell's own words go out (law 8).
 """
 
+from runbooks.domain.incident import Archetype, Incident
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType
+from runbooks.domain.situation import classification_of
 from tasks.incident import opening_key
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, Pen
@@ -25,8 +27,17 @@ def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
         installation, writer, f"opened/{incident_id}/{severity}", incident=incident_id,
         channels=_channels(installation, incident_id),
         title=f"quell: {severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}",
-        text=f"{incident_id} is open, {incident.lead} leads. Look: quell show {incident_id}",
+        text=f"{incident_id} is open, {incident.lead} leads.{_taken_for(installation, incident)} "
+        f"Look: quell show {incident_id}",
     )  # fmt: skip
+
+
+def _taken_for(installation: Installation, incident: Incident) -> str:
+    """What was found, where the archetype does not say it already."""
+    if incident.archetype is not Archetype.UNCLASSIFIED:
+        return ""
+    found = classification_of(installation.store.entries(incident.id))
+    return f" It was taken for {found.in_words}." if found else ""
 
 
 def _channels(installation: Installation, incident_id: str) -> tuple[str, ...]:

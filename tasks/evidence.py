@@ -17,7 +17,7 @@ from runbooks.domain.runbook import Runbook
 from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Digest, Json
 from tasks.installation import Installation
-from tasks.intake.keeping import bodies, listed, receipts_of
+from tasks.intake.keeping import Delivered, bodies, delivered_about, listed
 from tasks.ledger import Pen, clock
 from tasks.sealing_turn import LEASE_SECONDS, Turn, in_turn
 from tasks.step import here, pen, step
@@ -111,14 +111,14 @@ def _seal_report(turn: Turn, incident: Incident, report: Report) -> tuple[Collec
 def _seal_deliveries(turn: Turn, incident: Incident, what: str) -> tuple[Collection | None, EvidenceClass, str]:
     """What senders sent, byte for byte; it was acknowledged, so that nothing of it may be missing here."""
     media_type, read = _DELIVERED[what]
-    receipts = receipts_of(turn.installation, incident.id)
+    delivered = delivered_about(turn.installation, incident.id)
     return _store(
-        turn, incident, EvidenceClass.J, f"signals:{what}", media_type, read(turn.installation, receipts),
+        turn, incident, EvidenceClass.J, f"signals:{what}", media_type, read(turn.installation, delivered),
         SourceFacts(),
     )  # fmt: skip
 
 
-_DELIVERED: dict[str, tuple[str, Callable[[Installation, list[str]], Iterable[bytes]]]] = {
+_DELIVERED: dict[str, tuple[str, Callable[[Installation, Delivered], Iterable[bytes]]]] = {
     "bodies": ("application/octet-stream", bodies), "list": ("application/json", listed),
 }  # fmt: skip
 

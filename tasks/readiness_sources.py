@@ -5,10 +5,11 @@ from contextlib import closing
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import QuellError
-from runbooks.domain.instants import instant_from_ns, milliseconds_between
+from runbooks.domain.instants import instant_from_ns, later, milliseconds_between
 from runbooks.domain.sources import SecretForm, Source
 from tasks.installation import Installation
 from tasks.intake.committing import spool_of
+from tasks.intake.defects import LOOKED_BACK_DAYS, unread_since
 from tasks.intake.silence import quiet_for
 from tasks.intake.verifying import UnusableSecretError, signing_key
 from tasks.ledger import clock
@@ -31,6 +32,12 @@ def check_sources(configuration: Configuration, installation: Installation) -> I
             f"{count} deliveries wait to be read, the oldest for {waits} s",
             "start `quell up`, or see its logs",
         )
+    for unread in unread_since(installation, later(clock(), -86_400 * LOOKED_BACK_DAYS)):
+        yield attention(
+            f"what {unread.source} sends",
+            f"{unread.deliveries} of its deliveries could not be read, or not wholly, since {LOOKED_BACK_DAYS} days: {unread.cause}",
+            "correct its mapping (`quell signal read` tries it), activate it, then `quell signal replay`",
+        )  # fmt: skip
     for name, source in configuration.sources.items():
         about, heard = f"source {name}", last[name]
         bad = list(_unusable(source, installation))

@@ -10,7 +10,7 @@ from runbooks.domain.evidence import EvidenceClass, Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
-from runbooks.domain.situation import situation
+from runbooks.domain.situation import classification_of, situation
 from runbooks.domain.value import short
 from tasks.anchors import unanchored
 from tasks.installation import Installation
@@ -69,12 +69,14 @@ def _head(incident: Incident, entries: list[LedgerEntry], rows: tuple[ActionRow,
     holds = "The fix holds." if judged is not None and judged.body["passed"] else "The fix does not hold."
     fix = "" if judged is None else f" {holds}" if tried else " Whether the fix holds was not tried."
     provisional = " (provisional)" if incident.severity.provisional else ""
+    found = classification_of(entries)
+    taken_for = f'<p class="soft">Taken for {shown(found.in_words)}.</p>' if found else ""
     return (
         f"<header><div><h1>{shown(incident.archetype.shown.replace('-', ' ').capitalize())} on {shown(incident.system)}</h1>"
         f'<div class="soft">{shown(incident.id)} · {incident.severity.severity}{provisional} · lead {shown(incident.lead)} · '
         f"opened {incident.opened_at[:10]} {incident.opened_at[11:19]} UTC</div></div>{drill}</header>"
         f'<p class="verdict">{shown(stands)}. Containment: {shown(contained.because)}.{fix}</p>'
-        f'<p class="soft">{shown("; ".join(incident.severity.reasons))}</p>'
+        f'<p class="soft">{shown("; ".join(incident.severity.reasons))}</p>{taken_for}'
     )
 
 

@@ -1,8 +1,8 @@
 """How well words of people are classified, measured on somebody else's labels: the AI Incident Database.
 
 The data set is not part of quell (CC BY-SA 4.0, AI Incident Database, `incidents` and `classifications` collections,
-labels by MIT's AI Risk taxonomy, transcribed). `QUELL_AIID_CSV` names a CSV file with the columns `outcome`, `title` and
-`description`; without it the measurement says that it is absent.
+labels by MIT's AI Risk taxonomy, transcribed; tests/data/aiid/README.md). The shipped words were developed with it in
+sight; `QUELL_AIID_CSV` names another CSV file with the columns `outcome`, `title` and `description`.
 
 Its labels do not tell attacks apart: `attack_on_system` is a prompt injection or a manipulated model. `other` is
 whatever no archetype is for. An archetype named wrongly costs most (somebody starts the wrong runbook), so its precision
@@ -23,6 +23,7 @@ from runbooks.domain.value import Json, digest_of
 from tasks.settings import KEYWORDS, ROOT
 
 DATA = "QUELL_AIID_CSV"
+KEPT = ROOT / "tests" / "data" / "aiid" / "incidents.csv"
 CLASSES = (
     "attack_on_system",
     "data_exfiltration",
@@ -78,10 +79,10 @@ _NAMED = {outcome for outcome in TriageOutcome if outcome.value in set(Archetype
 
 def classification() -> dict[str, Json]:
     """The shipped keyword rules on real reports."""
-    where = os.environ.get(DATA)
-    if not where or not Path(where).is_file():
-        return {"absent": f"no data: set {DATA} to a CSV file of the AI Incident Database"}
-    with Path(where).open(encoding="utf-8", newline="") as file:
+    where = Path(os.environ.get(DATA) or KEPT)
+    if not where.is_file():
+        return {"absent": f"no data: {DATA} names {where.name}, which is no file"}
+    with where.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rules = shipped_rules()
     return scores(

@@ -9,7 +9,8 @@ every start is idempotent under its key:
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
 4. notice    what somebody did to a run, or to the pool, through the engine's own doors is written down.
 5. give back what one person took away alone (break-glass), when its time is over.
-6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
+6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet, or that
+             nobody can read any more, are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 """
@@ -49,6 +50,7 @@ from tasks.escalation import escalate
 from tasks.glasses import glasses_of
 from tasks.incident import first_flow, incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
+from tasks.intake.defects import watch_defects
 from tasks.intake.outbox import is_dispatched
 from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
@@ -93,6 +95,7 @@ def run_keeper(home: Path) -> int:
             once("leftovers", leftovers.tidy)
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
+                once("defects", lambda: watch_defects(installation, installation.pen(KEEPER), clock()))
             once("anchors", anchors.keep)
             rounds += 1
     return 0

@@ -32,7 +32,7 @@ from pydantic import Field
 from runbooks.domain.incident import Archetype, IncidentId, Name, Origin, Report
 from runbooks.domain.instants import Instant, later, milliseconds_between
 from runbooks.domain.severity import Severity, SeverityJudgement
-from runbooks.domain.signal import Basis, Classified, Signal, SignalState, Strength
+from runbooks.domain.signal import Basis, Classification, Classified, Signal, SignalState, Strength
 from runbooks.domain.value import Digest, Value, canonical, digest_of
 
 UNKNOWN_SYSTEM = "unknown-system"
@@ -119,6 +119,8 @@ class IncidentDraft(Value):
     origin: Origin | None = None
     recurrence_of: IncidentId | None = None
     storm: IncidentId | None = None
+    classification: Classification | None = None
+    """Which rule chose the archetype, and why; None: a storm, or a draft of an older quell."""
     because: str
 
 

@@ -92,6 +92,7 @@ class EntryType(StrEnum):
     SIGNAL_RECEIVED = "signal_received"
     SOURCE_QUIET = "source_quiet"
     SOURCE_HEARD = "source_heard"
+    DEFECTS_FOUND = "defects_found"
     SIGNALS_QUIETED = "signals_quieted"
 
 

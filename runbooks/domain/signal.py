@@ -24,6 +24,9 @@ Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:/-]{0,79}$
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:/-]{0,119}$")]
 """What the sender calls it, in lower case and plain letters, so that it may be shown: `safety.alert.created`."""
 
+MOST_REASONS = 30
+"""Of a classification that goes into the ledger, whose entries are small."""
+
 
 class Strength(StrEnum):
     """How well the sender is proven."""
@@ -121,6 +124,30 @@ class Basis(StrEnum):
     NONE = "none"
 
 
+_DECIDED: dict[Basis, str] = {
+    Basis.LABEL: "its label {rule} says so",
+    Basis.VENDOR: "by rule {rule} of its sender's own table",
+    Basis.OPERATOR: "by rule {rule} of config/sources.toml",
+    Basis.KEYWORD: "by its words alone, rule {rule}",
+    Basis.NONE: "no rule knows it",
+}
+
+
+class Classification(Value):
+    """What decided about a signal, in quell's own words and names alone: fit for the ledger and for every eye."""
+
+    outcome: TriageOutcome
+    basis: Basis
+    rule: str
+    rules_version: Digest
+    reasons: tuple[str, ...]
+
+    @property
+    def in_words(self) -> str:
+        """What it was taken for and by which rule, in half a sentence."""
+        return f"{self.outcome.replace('_', ' ')}, {_DECIDED[self.basis].format(rule=self.rule)}"
+
+
 class Classified(Value):
     """What a signal is taken for, how bad, and why: every factor, floor and reason that counted."""
 
@@ -137,3 +164,11 @@ class Classified(Value):
     """The name of the rule that decided."""
     rules_version: Digest
     reasons: tuple[str, ...]
+
+    @property
+    def classification(self) -> Classification:
+        """The part that says who decided what, and why; of many reasons the first `MOST_REASONS`."""
+        return Classification(
+            outcome=self.outcome, basis=self.basis, rule=self.rule, rules_version=self.rules_version,
+            reasons=self.reasons[:MOST_REASONS],
+        )  # fmt: skip

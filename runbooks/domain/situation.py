@@ -5,6 +5,7 @@ that nothing has answered since.
 """
 
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.signal import Classification
 from runbooks.domain.value import Value
 
 _STAGES: dict[EntryType, str] = {
@@ -56,6 +57,14 @@ def situation(entries: list[LedgerEntry]) -> Situation:
     if ending is not None:
         stage = f"closed: {ending.replace('_', ' ')}"
     return Situation(stage=stage, ending=ending, calls=tuple(dict.fromkeys(needed for needed, _ in calls)))
+
+
+def classification_of(entries: list[LedgerEntry]) -> Classification | None:
+    """What the signal that opened this incident was taken for; None: a person opened it, or an older quell."""
+    for entry in entries:
+        if entry.type is EntryType.SIGNAL_RECEIVED and "classification" in entry.body:
+            return Classification.model_validate(entry.body["classification"])
+    return None
 
 
 def _told(entry: LedgerEntry) -> str:

@@ -31,12 +31,15 @@ def name(value: Json) -> str | None:
     return word(value, 63, _NAME_OTHER)
 
 
-def telling(value: Json) -> str | None:
-    """As `word`, but two values that differ stay different: what was changed by cleaning carries a digest."""
+def telling(value: Json, unnamed: str = "other") -> str | None:
+    """As `word`, but two values that differ stay different: what was changed by cleaning carries a digest.
+
+    So does a text of which no plain letter is left, as in many languages; it stands as `unnamed` with its digest.
+    """
     cleaned = word(value, 60)
-    if cleaned is None or cleaned == str(value):
+    if cleaned == str(value) or (cleaned is None and not (isinstance(value, str) and value.strip())):
         return cleaned
-    return f"{cleaned}-{hashlib.sha256(str(value).encode('utf-8', 'replace')).hexdigest()[:12]}"
+    return f"{cleaned or unnamed}-{hashlib.sha256(str(value).encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def labels(values: list[Json]) -> tuple[str, ...]:

@@ -17,19 +17,37 @@ BATCH = "application/cloudevents-batch+json"
 _REQUIRED = ("specversion", "id", "source", "type")
 
 
-def events(content_type: str, headers: dict[str, str], body: bytes) -> list[dict[str, Json]]:
-    """Each event as its attributes with the payload under `data`: parsed where it is JSON, else as text."""
+Events = tuple[list[dict[str, Json]], list[IntakeDefectError]]
+"""Events, and what is wrong with those of a batch that are none."""
+
+
+def events(content_type: str, headers: dict[str, str], body: bytes) -> Events:
+    """Each event as its attributes with the payload under `data`: parsed where it is JSON, else as text.
+
+    Raises IntakeDefectError where it is one event, or a batch, that cannot be read.
+    """
     media = content_type.partition(";")[0].strip().lower()
     if media == BATCH:
         batch = _json(body)
         if not isinstance(batch, list):
             raise IntakeDefectError("expected a batch of CloudEvents to be a list, found something else.")
-        return [_structured(one) for one in batch]
+        return _batch(batch)
     if media == STRUCTURED:
-        return [_structured(_json(body))]
+        return [_structured(_json(body))], []
     if media.startswith("application/cloudevents"):
         raise IntakeDefectError("expected CloudEvents as JSON, found another event format.")
-    return [_binary(content_type, media, headers, body)]
+    return [_binary(content_type, media, headers, body)], []
+
+
+def _batch(batch: list[Json]) -> Events:
+    found: list[dict[str, Json]] = []
+    bad: list[IntakeDefectError] = []
+    for one in batch:
+        try:
+            found.append(_structured(one))
+        except IntakeDefectError as error:
+            bad.append(error)
+    return found, bad
 
 
 def _structured(event: Json) -> dict[str, Json]:

@@ -42,7 +42,7 @@ EARLIEST_BEGINNING_DAYS = 7
 
 @dataclass(frozen=True)
 class Understood:
-    """A delivery that was read: its signals, or why it has none."""
+    """A delivery that was read: its signals, and why it has none, or which of its items have none."""
 
     delivery: str
     found: tuple[tuple[Signal, Classified], ...] = ()
@@ -201,7 +201,8 @@ class Correlator:
             origin=Origin(
                 source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery
             ),
-            recurrence_of=said.recurrence_of, storm=self._storm(incident, system, now), because=said.because,
+            recurrence_of=said.recurrence_of, storm=self._storm(incident, system, now),
+            classification=classified.classification, because=said.because,
         )  # fmt: skip
         known = KnownIncident(
             id=incident, key=key, standing=Standing.OPEN, at_once=at_once, severity=severity.severity,

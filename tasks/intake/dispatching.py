@@ -61,7 +61,8 @@ class Dispatcher:
             material=draft.material.encode(), judged=draft.severity, origin=draft.origin,
             recurrence_of=draft.recurrence_of, storm=draft.storm,
         )  # fmt: skip
-        self._note(row.incident, {"because": draft.because})
+        told = draft.classification
+        self._note(row.incident, {"because": draft.because, **({"classification": told.as_json()} if told else {})})
         self.store.opened(incident.id, clock())
 
     def start_next(self) -> bool | None:

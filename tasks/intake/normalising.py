@@ -1,10 +1,10 @@
 """From one delivery to its signals: a pure function of the bytes and of the source as it is configured.
 
 The same delivery with the same mapping gives the same signals, so a whole spool can be read again after a mapping was
-corrected. Nothing of the delivery's text appears in an error.
+corrected. Nothing of the delivery's text appears in an error. An item that cannot be read keeps back no other one.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -20,12 +20,21 @@ from tasks.intake.mapping import holds, pick
 MOST_SIGNALS: Final = 10_000
 MOST_FORM_FIELDS: Final = 1000
 Seen = dict[str, Json]
+_PARTLY = " items could not be read, the others were. The first: "
 
 
-def normalise(delivery: Delivery, body: bytes, source: Source) -> tuple[Signal, ...]:
+class Normalised(NamedTuple):
+    """What a delivery says: its signals in order, and, where items of it could not be read, how many and why."""
+
+    signals: tuple[Signal, ...]
+    defect: str = ""
+
+
+def normalise(delivery: Delivery, body: bytes, source: Source) -> Normalised:
     """The signals of a delivery, in order; none where it says nothing (a heartbeat).
 
-    Raises IntakeDefectError where it cannot be read: cut off, not in its format, or in a shape that no mapping is for.
+    Raises IntakeDefectError where nothing of it can be read: cut off, not in its format, in a shape that no mapping is
+    for, or without a single sound item.
     """
     if delivery.truncated:
         raise IntakeDefectError(
@@ -34,16 +43,42 @@ def normalise(delivery: Delivery, body: bytes, source: Source) -> tuple[Signal, 
         )
     headers = dict(delivery.headers)
     signals: list[Signal] = []
-    for document in _documents(delivery, body, source, headers):
-        seen: Seen = {"body": document, "headers": headers, "nested": _nested(document, source)}
-        mapping = _mapping_for(seen, source)
-        version = mapping_version(source, mapping)
-        for item in _items(seen, mapping):
+    documents, bad = _documents(delivery, body, source, headers)
+    count = len(bad)
+    for document in documents:
+        seen: Seen = {"body": document, "headers": headers, "nested": None}
+        try:
+            seen["nested"] = _nested(document, source)
+            mapping = _mapping_for(seen, source)
+            version, items = mapping_version(source, mapping), _items(seen, mapping)
+        except IntakeDefectError as error:
+            bad.append(error)
+            count += 1
+            continue
+        count += len(items)
+        for item in items:
             if len(signals) >= MOST_SIGNALS:
                 raise IntakeDefectError(f"more than {MOST_SIGNALS} signals in one delivery.")
-            if mapping.skip is None or not holds(pick(mapping.skip, {**seen, "item": item}, f"{mapping.name}.skip")):
-                signals.append(_Reader(delivery, source, mapping, {**seen, "item": item}).signal(len(signals), version))
-    return tuple(signals)
+            here = {**seen, "item": item}
+            try:
+                if mapping.skip is None or not holds(pick(mapping.skip, here, f"{mapping.name}.skip")):
+                    signals.append(_Reader(delivery, source, mapping, here).signal(len(signals), version))
+            except IntakeDefectError as error:
+                bad.append(error)
+    if bad and not signals:
+        raise bad[0]
+    return Normalised(tuple(signals), _told(bad, count))
+
+
+def _told(bad: list[IntakeDefectError], count: int) -> str:
+    if not bad:
+        return ""
+    return f"{len(bad)} of {count}{_PARTLY}{bad[0].problem}"
+
+
+def cause_of(defect: str) -> str:
+    """Why it is one, without the counts: equal for all deliveries that have the same fault."""
+    return defect.partition(_PARTLY)[2] or defect
 
 
 def mapping_version(source: Source, mapping: SignalMapping) -> Digest:
@@ -52,14 +87,18 @@ def mapping_version(source: Source, mapping: SignalMapping) -> Digest:
     return digest_of(canonical(parts))
 
 
-def _documents(delivery: Delivery, body: bytes, source: Source, headers: dict[str, str]) -> list[Json]:
+def _documents(
+    delivery: Delivery, body: bytes, source: Source, headers: dict[str, str]
+) -> tuple[list[Json], list[IntakeDefectError]]:
+    """The documents, and what is wrong with those that are none."""
     try:
         if source.body is BodyFormat.CLOUDEVENTS:
-            return list(cloudevents.events(delivery.content_type, headers, body))
+            events, bad = cloudevents.events(delivery.content_type, headers, body)
+            return list(events), bad
         if source.body is BodyFormat.FORM:
             pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FORM_FIELDS)
-            return [dict(reversed(pairs))]
-        return [orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))]
+            return [dict(reversed(pairs))], []
+        return [orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))], []
     except IntakeDefectError:
         raise
     except ValueError:  # not JSON, not UTF-8, too many fields
@@ -103,9 +142,10 @@ class _Reader:
         self._seen = seen
 
     def signal(self, ordinal: int, version: Digest) -> Signal:
-        """The signal; IntakeDefectError where the item has no kind."""
+        """The signal; IntakeDefectError where the item has no kind. One without a plain letter is told by its digest."""
         mapping, scope, delivery = self._mapping, self._source.scope, self._delivery
-        kind = cleaning.word(self._one(mapping.kind, "kind"), 120)
+        named = self._one(mapping.kind, "kind")
+        kind = cleaning.word(named, 120) or cleaning.telling(named, mapping.name)
         if kind is None:
             raise IntakeDefectError(f"expected {mapping.name}.kind to be there, found nothing.")
         over = cleaning.word(self._one(mapping.state, "state")) in mapping.resolved

@@ -22,7 +22,7 @@ class Reread(Value):
     readable: int
     signals: int
     defects: dict[str, int]
-    """Why some cannot be read, and how many."""
+    """Why some cannot be read, or not all of them, and how many."""
 
 
 def candidates(installation: Installation, source: str | None, since: Instant | None, *, everything: bool) -> list[str]:
@@ -48,8 +48,10 @@ def look_at(installation: Installation, deliveries: list[str]) -> Reread:
                     why["the active configuration does not know its source"] += 1
                     continue
                 try:
-                    signals += len(normalise(*found, sources[found[0].source]))
+                    said = normalise(*found, sources[found[0].source])
+                    signals += len(said.signals)
                     readable += 1
+                    why.update([said.defect] if said.defect else [])
                 except IntakeDefectError as error:
                     why[error.problem] += 1
     return Reread(deliveries=len(deliveries), readable=readable, signals=signals, defects=dict(why.most_common(20)))

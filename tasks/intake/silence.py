@@ -1,7 +1,14 @@
-"""Sources that went quiet: a duty of the keeper. Some senders try once, or stop after five failures, and say nothing."""
+"""Sources that went quiet: a duty of the keeper. Some senders try once, or stop after five failures, and say nothing.
+
+1. Silence counts from the newest delivery, or from when the source began to be watched, whichever is later. The record
+   says when that was, so that a keeper that starts anew forgets nothing.
+2. A keeper that has just started waits a while before it calls a source quiet: senders could not reach quell either
+   while it was down, and some come again.
+"""
 
 from contextlib import closing
 
+from runbooks.domain.errors import QuellError
 from runbooks.domain.instants import Instant, instant_from_ns, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.installation import Installation
@@ -9,16 +16,34 @@ from tasks.intake.committing import spool_of
 from tasks.ledger import Pen
 from tasks.telling import tell_people
 
-
-def quiet_for(last: Instant | None, listening_since: Instant, now: Instant) -> int:
-    """Whole minutes since something came; what came, or could not, before we listened does not count."""
-    return milliseconds_between(max(last or listening_since, listening_since), now) // 60_000
+GRACE_MINUTES = 10
+"""After a start of the keeper; less where a source's own limit is shorter."""
 
 
-def watch_sources(installation: Installation, writer: Pen, listening_since: Instant, now: Instant) -> list[str]:
+def quiet_for(last: Instant | None, watched_since: Instant, now: Instant) -> int:
+    """Whole minutes since something came; what came, or could not, before it was watched does not count."""
+    return milliseconds_between(max(last or watched_since, watched_since), now) // 60_000
+
+
+def watched_since(installation: Installation, name: str) -> Instant:
+    """When the configuration began to watch this source, without a break until now: the time of that activation."""
+    entries = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+    since = entries[-1].at
+    for entry in reversed(entries):
+        try:
+            source = installation.configuration(entry.subject["configuration"]).sources.get(name)
+        except (QuellError, ValueError):
+            break  # of an older quell, and not to be read any more
+        if source is None or source.quiet_after_minutes is None:
+            break
+        since = entry.at
+    return since
+
+
+def watch_sources(installation: Installation, writer: Pen, started: Instant, now: Instant) -> list[str]:
     """Write down, and tell people, which sources went quiet, once for each silence; and which are heard again.
 
-    Returns the names of those that are quiet now. `listening_since`: when this process began to look.
+    Returns the names of those that are quiet now. `started`: when this keeper began to look.
     """
     watched = {
         name: source.quiet_after_minutes
@@ -27,6 +52,7 @@ def watch_sources(installation: Installation, writer: Pen, listening_since: Inst
     if not watched:
         return []
     quiet = []
+    looked = milliseconds_between(started, now) // 60_000
     alarms = _alarms(installation)
     with closing(spool_of(installation)) as spool:
         last = {name: spool.last_from(name) for name in watched}
@@ -37,7 +63,11 @@ def watch_sources(installation: Installation, writer: Pen, listening_since: Inst
             writer.write(
                 EntryType.SOURCE_HEARD, f"heard/{name}/{alarm.index}", body={"source": name, "heard_at": heard}
             )
-        elif alarm is not None or quiet_for(heard, listening_since, now) >= minutes:
+        elif alarm is not None or (
+            looked >= min(GRACE_MINUTES, minutes)  # 2
+            and quiet_for(heard, instant_from_ns(0), now) >= minutes
+            and quiet_for(heard, watched_since(installation, name), now) >= minutes  # 1
+        ):
             quiet.append(name)
             _tell(installation, writer, name, minutes, heard)
     return quiet

@@ -75,13 +75,14 @@ class Intake:
         if source is None:
             return Understood(delivery.id, defect=f"the active configuration knows no source {delivery.source}")
         try:
-            found = tuple((signal, classify(signal, rules)) for signal in normalise(delivery, body, source))
+            said = normalise(delivery, body, source)
+            found = tuple((signal, classify(signal, rules)) for signal in said.signals)
         except IntakeDefectError as error:
             return Understood(delivery.id, defect=error.problem)
         except Exception as error:  # noqa: BLE001 - whatever one delivery does to us, the others are read
             log.error("%s could not be read: %s", delivery.id, type(error).__name__)  # noqa: TRY400 - it may quote it
             return Understood(delivery.id, defect=f"quell itself failed to read it ({type(error).__name__})")
-        return Understood(delivery.id, found)
+        return Understood(delivery.id, found, said.defect)
 
     def _correlate(self, correlator: Correlator, batch: list[Understood]) -> list[Correlated]:
         try:

@@ -22,17 +22,25 @@ class SignalStore(Outbox):
     # Deliveries and signals.
 
     def read(self, delivery: str, at: Instant, signals: int, defect: str = "") -> None:
-        """The delivery was read: so many signals, or why there are none. Reading again replaces what was said."""
+        """The delivery was read: so many signals, and what could not be read. Reading again replaces what was said."""
         self._do("UPDATE delivery SET done = 1 WHERE id = ?", delivery)
         self._do("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", delivery, at, signals, defect)
 
     def defects(self, most: int) -> list[tuple[str, str, str, str]]:
-        """Delivery, source, when and why, of what could not be read, newest first."""
+        """Delivery, source, when and why, of what could not be read or not wholly, newest first."""
         found = self._all(
             "SELECT r.delivery, coalesce(d.source, ''), r.read_at, r.defect FROM reading r LEFT JOIN delivery d"
             " ON d.id = r.delivery WHERE r.defect <> '' ORDER BY r.read_at DESC LIMIT ?", most,
         )  # fmt: skip
         return [(str(delivery), str(source), str(at), str(defect)) for delivery, source, at, defect in found]
+
+    def defects_since(self, since: Instant) -> list[tuple[str, str, int, Instant]]:
+        """Source, why, how many and when the newest, of what was found to be a defect after this instant."""
+        found = self._all(
+            "SELECT d.source, r.defect, count(*), max(r.read_at) FROM reading r JOIN delivery d ON d.id = r.delivery"
+            " WHERE r.defect <> '' AND r.read_at > ? GROUP BY d.source, r.defect ORDER BY d.source, r.defect", since,
+        )  # fmt: skip
+        return [(str(source), str(defect), int(str(count)), str(newest)) for source, defect, count, newest in found]
 
     def known(self, signal: Signal) -> tuple[Digest, Digest] | None:
         """Mapping and key of this event, if it was delivered before."""
@@ -83,7 +91,7 @@ class SignalStore(Outbox):
 
     def fate(self, delivery: str) -> DeliveryFate | None:
         """What became of a delivery; None while nobody has read it."""
-        read = self._all("SELECT defect FROM reading WHERE delivery = ?", delivery)
+        read = self._all("SELECT defect <> '' AND signals = 0 FROM reading WHERE delivery = ?", delivery)
         if not read:
             return None
         found = self._all(
@@ -91,7 +99,7 @@ class SignalStore(Outbox):
             delivery,
         )
         standings = tuple(Standing(str(standing)) for _, standing in found)
-        return DeliveryFate(unreadable=read[0][0] != "", incidents=standings)
+        return DeliveryFate(unreadable=bool(read[0][0]), incidents=standings)
 
     def deliveries(self, source: str | None, since_ns: int, *, only_defects: bool) -> list[str]:
         """Receipts of what was read, of this source (None: of all) and received since then, oldest first."""

@@ -1,10 +1,12 @@
 """The words that quell ships: what colleagues and customers write about a system of ours, and what must stay unnamed."""
 
+from pathlib import Path
+
 import pytest
 
 from runbooks.domain.classification import classify
 from runbooks.domain.signal import Basis, TriageOutcome
-from tests.bench_classification import CLASSES, said, scores, shipped_rules
+from tests.bench_classification import CLASSES, DATA, KEPT, classification, said, scores, shipped_rules
 
 RULES = shipped_rules()
 REPORTS = {
@@ -58,6 +60,26 @@ def test_no_machine_is_judged_by_its_words() -> None:
 def test_names_of_rules_are_distinct() -> None:
     names = [rule.name for rule in RULES.keywords]
     assert len(names) == len(set(names))
+
+
+def test_the_benchmark_measures_real_reports_with_nothing_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DATA, raising=False)
+    found = classification()
+    assert found["n"] == 346
+    assert found["macro_f1"] >= 0.75, "the shipped words became worse"
+    assert found["archetype_precision"] >= 0.9, "an archetype named wrongly starts the wrong runbook"
+    notice = (KEPT.parent / "README.md").read_text(encoding="utf-8")
+    assert all(word in notice for word in ("AI Incident Database", "CC BY-SA 4.0", "labels transcribed, not official"))
+
+
+def test_the_benchmark_takes_other_reports_and_says_when_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "later.csv"
+    monkeypatch.setenv(DATA, str(other))
+    assert "later.csv, which is no file" in classification()["absent"]
+    other.write_text("outcome,title,description\nsupplier,OpenAI is down,all answers fail; an outage\n")
+    assert classification()["n"] == 1
 
 
 def test_scores_are_what_they_say() -> None:

@@ -34,7 +34,7 @@ def read(
 ) -> tuple[Signal, ...]:
     """The signals of one delivery of this body."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return normalise(a_delivery(raw, headers=tuple((headers or {}).items()), **changes), raw, source)  # type: ignore[arg-type]
+    return normalise(a_delivery(raw, headers=tuple((headers or {}).items()), **changes), raw, source).signals  # type: ignore[arg-type]
 
 
 def shipped_signing(sender: str) -> Signing:

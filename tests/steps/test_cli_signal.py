@@ -64,7 +64,7 @@ def test_what_is_sent_arrives_signed_and_is_read_as_meant(cli: Desk, door: Door)
         Strength.SIGNED,
         "evt_7",
     )
-    (signal,) = normalise(delivery, body, cli.installation.proposed().sources["detector"])
+    (signal,) = normalise(delivery, body, cli.installation.proposed().sources["detector"]).signals
     assert (signal.kind, signal.system, signal.archetype_label) == ("tool-use", "helper", "prompt-injection")
     assert (signal.labels, signal.vendor_severity, signal.text) == (("a", "b"), "high", "T\nit refunded")
     assert (signal.state, signal.near_miss, signal.alert is None) == ("resolved", True, False)
@@ -134,6 +134,11 @@ def test_a_defect_ends_with_one_and_says_why(cli: Desk, tmp_path: Path) -> None:
     assert ran.code == 1
     assert "no mapping" in ran.json["defect"]
     assert "hostile" not in cli("signal", "read", "alerts", str(body)).out
+    sound = {"labels": {"alertname": "ok"}, "fingerprint": "f"}
+    body.write_text(json.dumps({"groupKey": "g", "alerts": [sound, {"labels": {"alertname": ["hostile words"]}}]}))
+    partly = cli("signal", "read", "alerts", str(body), "--json")
+    assert (partly.code, len(partly.json["signals"])) == (1, 1)
+    assert "1 of 2 items could not be read" in partly.json["defect"]
     assert cli("signal", "read", "nobody", str(body)).code == 2
     assert cli("signal", "read", "alerts", str(tmp_path / "missing")).code == 3
 
@@ -143,7 +148,7 @@ def test_a_report_in_two_fields_gets_a_receipt_and_has_a_state(cli: Desk, door: 
     ran = cli("signal", "report", "--system", "Helper", "--what", "it was jailbroken <b>", "--how-bad", "exposure", *by)
     assert ran.code == 0, ran
     delivery, body = next((one, kept) for one, kept in door.kept if one.id == ran.json["receipt"])
-    (signal,) = normalise(delivery, body, cli.installation.proposed().sources["people"])
+    (signal,) = normalise(delivery, body, cli.installation.proposed().sources["people"]).signals
     assert (signal.system, signal.human, signal.labels) == ("helper", True, ("exposure",))
     assert signal.text == "it was jailbroken <b>"
     assert cli("signal", "state", ran.json["receipt"], *by).json["state"] == "received"

@@ -13,7 +13,7 @@ from runbooks.domain.errors import BookError, UnreachableError
 from runbooks.domain.incident import Archetype, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Severity
-from runbooks.domain.signal import Delivery, Signal, TriageOutcome
+from runbooks.domain.signal import Delivery, TriageOutcome
 from runbooks.domain.sources import Source
 from runbooks.domain.value import digest_of
 from tasks.incident import open_incident
@@ -231,11 +231,11 @@ def test_a_delivery_that_breaks_our_own_reading_is_a_defect_and_the_next_one_is_
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.intake import understanding
-    from tasks.intake.normalising import normalise
+    from tasks.intake.normalising import Normalised, normalise
 
     place = configured(desk)
 
-    def breaks(delivery: Delivery, body: bytes, source: Source) -> tuple[Signal, ...]:
+    def breaks(delivery: Delivery, body: bytes, source: Source) -> Normalised:
         if b"poison" in body:
             raise RuntimeError("poison that nobody foresaw")
         return normalise(delivery, body, source)

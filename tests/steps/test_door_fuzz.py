@@ -176,7 +176,7 @@ def test_what_is_proven_is_taken_whatever_it_says_and_read_or_kept_as_a_defect(
     assert found[1] == body[: 1024 * 1024]
     source = Installation(load_settings(door.home, {})).active().sources["detector"]
     try:
-        signals = normalise(*found, source)
+        signals = normalise(*found, source).signals
     except IntakeDefectError:
         return  # kept, and shown as what could not be read
     assert all(signal.delivery == named for signal in signals)

@@ -11,8 +11,9 @@ from runbooks.domain.signal import Signal
 from tasks.intake.committing import spool_of
 from tasks.intake.correlating import Understood
 from tasks.intake.fates import Fate, fate_of
+from tasks.intake.outbox import defects
 from tests.steps.desk import Desk
-from tests.steps.intake_ground import NOW, Intake, a_signal, deliver, resolved
+from tests.steps.intake_ground import NOW, Intake, a_classified, a_signal, deliver, resolved
 
 
 @pytest.fixture
@@ -51,3 +52,12 @@ def test_what_opened_nothing_and_what_could_not_be_read(intake: Intake) -> None:
     assert fate(intake, over) is Fate.NOTED
     intake.correlator.take_in([Understood(unread.delivery, (), "no mapping is for it")], later(NOW, 2))
     assert fate(intake, unread) is Fate.UNREAD
+
+
+def test_what_was_read_in_part_is_not_called_unreadable(intake: Intake) -> None:
+    signal = a_signal("half")
+    deliver(intake.place.settings.signals, signal)
+    half = Understood(signal.delivery, ((signal, a_classified()),), "1 of 2 items could not be read")
+    intake.correlator.take_in([half], later(NOW, 2))
+    assert fate(intake, signal) is Fate.RESPONDING
+    assert [one.because for one in defects(intake.place)] == ["1 of 2 items could not be read"]

@@ -1,5 +1,6 @@
 """One delivery becomes its signals, the same every time, whatever the delivery holds; or a defect that says why."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -13,7 +14,8 @@ from runbooks.domain.signal import SignalState, Strength
 from runbooks.domain.sources import Source
 from tasks.intake import cleaning
 from tasks.intake.mapping import faults
-from tests.steps.deliveries import RECEIVED, a_source, read
+from tasks.intake.normalising import normalise
+from tests.steps.deliveries import RECEIVED, a_delivery, a_source, read
 
 PLAIN: dict[str, Any] = {"name": "plain", "kind": "item.kind", "event_key": ["item.id"]}
 ALERTS = {
@@ -124,6 +126,48 @@ def test_what_cannot_be_read_is_a_defect_that_quotes_nothing(body: bytes, told: 
     with pytest.raises(IntakeDefectError, match=told) as caught:
         read(body, a_source(mappings=[ALERTS]))
     assert body[:200].decode("latin-1") not in str(caught.value) or not body
+
+
+def test_a_name_without_a_plain_letter_is_told_by_its_digest() -> None:
+    source = a_source(mappings=[ALERTS])
+    names = ["退款异常", "数据泄露", "!!", "退款异常", "Ошибка 5"]
+    found = [read({"alerts": [{"kind": name, "model": name}]}, source)[0] for name in names]
+    kinds = [signal.kind for signal in found]
+    assert kinds[0] == kinds[3] == "alerts-" + hashlib.sha256("退款异常".encode()).hexdigest()[:12]
+    assert len(set(kinds)) == 4
+    assert kinds[4] == "5", "what has a plain letter or digit is told by these, as ever"
+    entities = [signal.entity for signal in found]
+    assert len(set(entities)) == 4, "two that differ stay different incidents"
+    assert all(entities)
+    nothings: tuple[Any, ...] = (None, "", "  ", [], {"a": 1}, True)
+    for nothing in nothings:
+        with pytest.raises(IntakeDefectError, match=r"alerts\.kind"):
+            read({"alerts": [{"kind": nothing}]}, source)
+
+
+def test_an_item_that_cannot_be_read_keeps_back_no_other() -> None:
+    body = json.dumps({"alerts": [{"kind": "a"}, {"id": 1}, {"kind": "b"}, {"kind": None, "id": "hostile"}]}).encode()
+    signals, defect = normalise(a_delivery(body), body, a_source(mappings=[ALERTS]))
+    assert [(one.kind, one.ordinal) for one in signals] == [("a", 0), ("b", 1)]
+    assert defect == (
+        "2 of 4 items could not be read, the others were. The first: expected alerts.kind to be there, found nothing."
+    )
+
+
+def test_an_event_of_a_batch_that_cannot_be_read_keeps_back_no_other() -> None:
+    sound = {"specversion": "1.0", "type": "tool.abuse", "source": "/a", "id": "1", "data": {"system": "helper"}}
+    unknown = {**sound, "type": "other", "id": "2"}
+    source = a_source("cloudevents")
+    only = source.mappings[0].model_copy(update={"when": "body.type == 'tool.abuse'"})
+    body = json.dumps([{"type": "x"}, sound, 7, unknown]).encode()
+    signals, defect = normalise(
+        a_delivery(body, content_type="application/cloudevents-batch+json"), body,
+        source.model_copy(update={"mappings": (only,)}),
+    )  # fmt: skip
+    assert [(one.kind, one.system) for one in signals] == [("tool.abuse", "helper")]
+    assert defect.startswith("3 of 4 items could not be read")
+    with pytest.raises(IntakeDefectError, match="no specversion"):
+        read(json.dumps([{"type": "x"}]).encode(), source, content_type="application/cloudevents-batch+json")
 
 
 def test_what_was_cut_off_is_a_defect() -> None:

@@ -10,8 +10,9 @@ from runbooks.domain.signal import Strength
 from runbooks.domain.value import digest_of
 from tasks.intake.committing import Arrival, spool_of
 from tasks.intake.receipts import receipt
-from tasks.intake.silence import quiet_for, watch_sources
-from tasks.ledger import KEEPER, clock
+from tasks.intake.silence import GRACE_MINUTES, quiet_for, watch_sources, watched_since
+from tasks.ledger import INSTALLATION, KEEPER, clock
+from tasks.settings import load_configuration
 from tests.steps.desk import Desk
 from tests.steps.doorstep import keep_secret
 from tests.steps.test_telling import Receiver, receiver
@@ -84,6 +85,54 @@ def test_silence_is_told_once_and_its_end_is_on_record(desk: Desk, listening: Re
     ]
     assert len(listening.heard) == 2
     assert place.store.check() == []
+
+
+def test_a_keeper_that_starts_every_hour_hears_the_silence_all_the_same(desk: Desk, listening: Receiver) -> None:
+    place, began = desk.installation, clock()
+
+    def look(started: int, now: int) -> list[str]:
+        return watch_sources(place, place.pen(KEEPER), later(began, 60 * started), later(began, 60 * now))
+
+    assert [look(hour * 50, hour * 50 + 49) for hour in (0, 1)] == [[], ["code"]]
+    (alarm,) = place.store.entries(types=(EntryType.SOURCE_QUIET,))
+    assert alarm.body["last_heard"] is None
+    assert len(listening.heard) == 1
+
+
+def test_after_a_start_senders_have_a_while_to_come_again(desk: Desk, listening: Receiver) -> None:
+    place, began = desk.installation, clock()
+
+    def look(started: int, now: int) -> list[str]:
+        return watch_sources(place, place.pen(KEEPER), later(began, 60 * started), later(began, 60 * now))
+
+    assert [look(300, 300 + minutes) for minutes in (0, GRACE_MINUTES - 1)] == [[], []]
+    assert listening.heard == []
+    assert look(300, 300 + GRACE_MINUTES) == ["code"]
+
+
+def test_silence_from_before_it_was_watched_does_not_count(desk: Desk, listening: Receiver) -> None:
+    place = desk.installation
+    arrive(desk, "code", ns(later(clock(), -86_400)))
+    first = place.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))[-1].at
+    assert watched_since(place, "code") == first
+    activations = [first]
+    for text in (
+        SOURCES + "# the same\n[sources.more]\nunproven = true\n",
+        SOURCES.replace("quiet_after_minutes = 60\n", ""),
+        SOURCES,
+    ):
+        desk.write("sources.toml", text)
+        place.activate(load_configuration(place.settings), INSTALLATION, {"proof": "test"})
+        activations.append(place.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))[-1].at)
+        if len(activations) == 2:
+            assert watched_since(place, "code") == first, "it goes on being watched"
+    assert len(set(activations)) == 4
+    since = activations[-1]
+    assert watched_since(place, "code") == since, "for a while it was not"
+    long_ago = later(clock(), -7 * 86_400)
+    assert watch_sources(place, place.pen(KEEPER), long_ago, later(since, 3599)) == []
+    assert watch_sources(place, place.pen(KEEPER), long_ago, later(since, 3601)) == ["code"]
+    assert len(listening.heard) == 1
 
 
 def test_a_channel_that_fails_is_tried_again(desk: Desk, listening: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

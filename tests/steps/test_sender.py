@@ -75,7 +75,7 @@ def test_what_it_sends_the_door_takes_and_reads(receiver: Receiver) -> None:
     delivery = a_delivery(
         body, headers=(("webhook-id", headers["webhook-id"]),), received_at="2099-01-01T00:00:00.000000000Z"
     )
-    (signal,) = normalise(delivery, body, a_source("standard-webhooks"))
+    (signal,) = normalise(delivery, body, a_source("standard-webhooks")).signals
     assert (signal.kind, signal.system, signal.archetype_label) == (
         "guard.tripped",
         "support-agent",

@@ -14,7 +14,8 @@ from runbooks.domain.incident import Incident, Report
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
-from runbooks.domain.situation import Situation, situation
+from runbooks.domain.signal import Classification
+from runbooks.domain.situation import Situation, classification_of, situation
 from runbooks.domain.value import Digest, Json
 from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
@@ -56,6 +57,11 @@ class Dossier:
     def needed(self) -> str:
         """What a person does next."""
         return needed_next(self.where, [r.id for r, v in self.requests if v.standing is Standing.WAITING])
+
+    @property
+    def found(self) -> Classification | None:
+        """What the signal that opened it was taken for, by which rule; None: a person opened it."""
+        return classification_of(self.entries)
 
     @property
     def affected(self) -> str:
@@ -132,7 +138,7 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "incident": incident.id, "archetype": incident.archetype, "system": incident.system,
         "systems": list(incident.systems), "known_system": incident.known_system,
         "severity": incident.severity.severity, "provisional": incident.severity.provisional,
-        "continues": incident.continues, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
+        "classification": case.found.as_json() if case.found else None, "continues": incident.continues, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
         "causes": [cause.as_json() for cause in incident.causes], "drill": incident.drill,
         "near_miss": incident.near_miss, "opened_at": incident.opened_at, "noticed_at": incident.noticed_at,
         "began_at": incident.began_at, "open": case.where.ending is None, "ending": case.where.ending,

@@ -30,7 +30,7 @@ def replay_deliveries(args: argparse.Namespace) -> int:
     would = "would be" if args.dry_run else "are being"
     say.line(f"{looked.readable} of {looked.deliveries} deliveries {would} read: {looked.signals} signals.", "bold")
     for because, count in looked.defects.items():
-        say.line(f"  {count} cannot: {plain(because)}")
+        say.line(f"  {count} cannot, or not wholly: {plain(because)}")
     if looked.defects:
         say.line("They are kept. Correct the mapping in sources.toml, `quell policy activate`, and do this again.")
     return int(say.result({**looked.as_json(), "read_again": not args.dry_run}, 1 if looked.defects else 0))

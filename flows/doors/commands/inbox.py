@@ -9,6 +9,7 @@ from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.value import short
 from tasks.approval import waiting
 from tasks.installation import Installation, open_installation
+from tasks.intake.defects import defect_counts
 from tasks.intake.outbox import Defect, WaitingResponse, defects, waiting_responses
 from tasks.ledger import clock
 
@@ -36,14 +37,15 @@ def run(args: argparse.Namespace) -> int:
     starting = [] if args.person else waiting_responses(installation)
     broken = [] if args.person else defects(installation)
     _show_starting(say, starting, now)
-    _show_broken(say, broken, now)
+    unread = sum(defect_counts(installation).values()) if broken else 0
+    _show_broken(say, broken, unread, now)
     if not found and not starting and not broken:
         say.line("Nothing waits" + (f" for {args.person}." if args.person else "."))
     shown = [request_json(installation, request, verdict, now) for request, verdict in found]
     return int(
         say.result({
             "requests": shown, "starting": [one.as_json() for one in starting],
-            "defects": [one.as_json() for one in broken],
+            "defects": [one.as_json() for one in broken], "defects_in_all": unread,
         })
     )  # fmt: skip
 
@@ -62,9 +64,13 @@ def _show_starting(say: Say, waiting: list[WaitingResponse], now: Instant) -> No
     )  # fmt: skip
 
 
-def _show_broken(say: Say, broken: list[Defect], now: Instant) -> None:
+def _show_broken(say: Say, broken: list[Defect], unread: int, now: Instant) -> None:
     if broken:
-        say.head("Deliveries that could not be read: each may be an alert. Correct the mapping, then read them again")
+        newest = f" (the newest {len(broken)})" if unread > len(broken) else ""
+        say.head(
+            f"{unread} deliveries that could not be read{newest}: each may be an alert. Correct the mapping, then read "
+            "them again: quell signal replay"
+        )
         say.table(
             ("delivery", "from", "when", "why"),
             ((one.delivery, one.source, ago(one.at, now), plain(one.because)) for one in broken),

@@ -64,6 +64,9 @@ def _head(say: Say, case: Dossier) -> None:
         ("BREAK-GLASS", (f"{one.body['person']} acted alone on {one.body['action']}, until "
          f"{str(one.body['ends_at'])[:19]} UTC: {plain(one.body['because'], 300)}")) for one in case.entries if one.type is EntryType.BREAK_GLASS_OPENED
     ]  # fmt: skip
+    if case.found is not None:
+        more = [plain(one, 200) for one in case.found.reasons[1:] if one not in incident.severity.reasons]
+        rows.append(("taken for", "; ".join([case.found.in_words, *more])))
     if not incident.known_system:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
     if incident.continues:

@@ -19,12 +19,12 @@ from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError, IntakeDefectError, UnreachableError
 from runbooks.domain.instants import Instant
 from runbooks.domain.mapping import BodyFormat
-from runbooks.domain.signal import Delivery, Signal, Strength
+from runbooks.domain.signal import Delivery, Strength
 from runbooks.domain.sources import SecretForm, Source
 from runbooks.domain.value import Json, digest_of
 from runbooks.loader import load_book
 from tasks.installation import open_installation
-from tasks.intake.normalising import normalise
+from tasks.intake.normalising import Normalised, normalise
 from tasks.intake.receipts import receipt
 from tasks.ledger import clock
 from tasks.settings import resolve_secret
@@ -176,11 +176,11 @@ def _read(args: argparse.Namespace) -> int:
     source = configuration.sources[args.source]
     raw = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     try:
-        signals = normalise(_delivery(args, source, raw, clock()), raw, source)
+        said = normalise(_delivery(args, source, raw, clock()), raw, source)
     except IntakeDefectError as error:
         args.say.line(f"A defect: {error.problem}", "bold")
         return int(args.say.result({"defect": error.problem, "signals": []}, 1))
-    return _show(args.say, configuration, signals)
+    return _show(args.say, configuration, said)
 
 
 def _delivery(args: argparse.Namespace, source: Source, raw: bytes, now: Instant) -> Delivery:
@@ -196,10 +196,10 @@ def _delivery(args: argparse.Namespace, source: Source, raw: bytes, now: Instant
         raise AssertionError("unreachable") from error
 
 
-def _show(say: Say, configuration: Configuration, signals: tuple[Signal, ...]) -> int:
+def _show(say: Say, configuration: Configuration, said: Normalised) -> int:
     rules = rules_of(configuration, load_book())
     shown: list[Json] = []
-    for signal in signals:
+    for signal in said.signals:
         found = classify(signal, rules)
         say.head(f"{signal.kind}  {signal.state}")
         near = ", stopped before harm" if found.near_miss else ""
@@ -212,6 +212,8 @@ def _show(say: Say, configuration: Configuration, signals: tuple[Signal, ...]) -
             ("text", plain(signal.text, 400)),
         ))  # fmt: skip
         shown.append({"signal": signal.as_json(), "classified": found.as_json()})
-    if not signals:
+    if not said.signals:
         say.line("It says nothing: a heartbeat, or an event that the mapping skips.")
-    return say.result({"defect": None, "signals": shown})
+    if said.defect:
+        say.line(f"A defect: {said.defect}", "bold")
+    return say.result({"defect": said.defect or None, "signals": shown}, 1 if said.defect else 0)

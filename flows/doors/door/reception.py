@@ -88,13 +88,25 @@ class Reception:
 
     def demand_room(self, admitted: Admitted) -> None:
         """Refusal 503 when one more delivery could not be kept soon, or anybody at all sends more than is sensible."""
-        rows, size = self._committer.queue
-        if rows >= MOST_WAITING or size >= MOST_WAITING_BYTES or not self._committer.alive():
-            raise unwell("busy")
-        if self.vitals.disk_low:
-            raise unwell("disk")
+        obstacle = self._obstacle()
+        if obstacle:
+            raise unwell(obstacle)
         if admitted.source.unproven and not self._allowance.take(admitted.name, self.limits.door_unproven_per_minute):
             raise unwell("too many")
+
+    def _obstacle(self) -> str:
+        """A word for what stands in the way of every delivery at this moment; empty where nothing does."""
+        rows, size = self._committer.queue
+        if not self._committer.alive():
+            return "writer"
+        if rows >= MOST_WAITING or size >= MOST_WAITING_BYTES:
+            return "busy"
+        return "disk" if self.vitals.disk_low else ""
+
+    @property
+    def problems(self) -> list[str]:
+        """A word for each thing that is not well: what stands in the way at this moment, and what was seen at the last look."""
+        return sorted({self._obstacle(), *(word for word, _ in self.vitals.problems)} - {""})
 
     def find(self, name: str) -> Admitted:
         """The source of this name; Refusal 404."""

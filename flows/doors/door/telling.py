@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from flows.doors.door.counts import family
 from flows.doors.door.reception import Reception
 from runbooks.domain.errors import LedgerError
+from tasks.intake.defects import defect_counts
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _NS = 1_000_000_000
@@ -31,7 +32,7 @@ class Telling:
     async def ready(self, request: Request) -> Response:
         """200 when every source could be taken in and kept now, else 503 and a word for each problem."""
         del request
-        problems = sorted({word for word, _ in self._reception.vitals.problems})
+        problems = self._reception.problems
         shown = {"status": "unwell" if problems else "ready", "problems": problems}
         return JSONResponse(shown, 503 if problems else 200)
 
@@ -51,7 +52,7 @@ class Telling:
         )
         made += family(
             "quell_door_problems", "gauge", "What is not well, by a word for each.",
-            [((("problem", word),), 1) for word in sorted({word for word, _ in reception.vitals.problems})],
+            [((("problem", word),), 1) for word in reception.problems],
         )  # fmt: skip
         try:
             return made + await asyncio.to_thread(self._spooled)
@@ -65,6 +66,11 @@ class Telling:
         made = family("quell_spool_waiting", "gauge", "Deliveries that nobody has read yet.", [((), count)])
         made += family("quell_spool_oldest_seconds", "gauge", "How long the oldest of them has waited.", [((), age)])
         last = [(name, spool.last_from(name)) for name in self._reception.admitted]
+        defects = dict.fromkeys(self._reception.admitted, 0) | defect_counts(self._reception.installation)
+        made += family(
+            "quell_intake_defects", "gauge", "Deliveries of a source that could not be read, or not wholly.",
+            [((("source", name),), count) for name, count in defects.items()],
+        )  # fmt: skip
         return made + family(
             "quell_source_silent_seconds", "gauge", "Since a source's newest delivery.",
             [((("source", name),), (now - at) / _NS) for name, at in last if at is not None],

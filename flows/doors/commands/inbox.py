@@ -6,8 +6,8 @@ from flows.doors.commands._requests import command, may_answer, purpose_in_words
 from flows.doors.commands._say import Say, add_json, ago, duration, plain
 from runbooks.domain.approval import ApprovalRequest, RequestVerdict
 from runbooks.domain.instants import Instant, milliseconds_between
-from runbooks.domain.value import short
 from tasks.approval import waiting
+from tasks.approval_page import evidence_of
 from tasks.installation import Installation, open_installation
 from tasks.intake.outbox import Defect, WaitingResponse, defects, waiting_responses
 from tasks.ledger import clock
@@ -89,7 +89,7 @@ def _show(
             ("why", request.why),
             ("breaks", request.blast_radius),
             ("undo", f"{request.reversibility.meaning}: {request.undo}"),
-            ("evidence", f"sealed, manifest {short(request.manifest)}" if request.manifest else "WAIVED: unsafe to wait"),
+            ("evidence", evidence_of(installation, request)),
             ("asked by", f"{asked_by}, {ago(request.asked_at, now)}"),
             ("answered", ", ".join(verdict.approvers) or "nobody yet"),
             ("still needed", (f"{verdict.still_needed} of {', '.join(request.roles)}"

@@ -241,10 +241,30 @@ def plan_of(installation: Installation, incident_id: str) -> Plan:
 def waiting(installation: Installation, only: Callable[[ApprovalRequest], bool] = lambda _: True) -> list[
     tuple[ApprovalRequest, RequestVerdict]
 ]:  # fmt: skip
-    """Requests of open incidents that still wait, oldest first, with what is still needed."""
-    closed = {e.incident for e in installation.store.entries(types=(EntryType.INCIDENT_CLOSED,))}
-    judged = judge_all(installation, only=lambda entry: entry.incident not in closed)
+    """Requests that still wait, oldest first, with what is still needed; of closed incidents, those to give back."""
+    judged = judge_all(installation, only=answerable(installation))
     return [(r, verdict) for r, verdict in judged if verdict.standing is Standing.WAITING and only(r)]
+
+
+def answerable(installation: Installation, incident_id: str | None = None) -> Callable[[LedgerEntry], bool]:
+    """Whether an answer to the request of an entry could still do something.
+
+    Its incident is open; or it asks to give back what a closed incident (it may end with everything taken away) left
+    away, and that was not given back meanwhile.
+    """
+    found = installation.store.entries(incident_id, types=(EntryType.INCIDENT_CLOSED, EntryType.EFFECT_UNDONE))
+    closed = {entry.incident for entry in found if entry.type is EntryType.INCIDENT_CLOSED}
+    back = {entry.subject["action"] for entry in found if entry.type is EntryType.EFFECT_UNDONE}
+
+    def asks(entry: LedgerEntry) -> bool:
+        return entry.incident not in closed or (gives_back(entry) and entry.subject["action"] not in back)
+
+    return asks
+
+
+def gives_back(entry: LedgerEntry) -> bool:
+    """Whether the request of this entry is to give something back."""
+    return entry.body.get("purpose") in (Purpose.RE_ENABLE, Purpose.UNDO)
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:

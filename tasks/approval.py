@@ -9,7 +9,7 @@ from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.identifiers import short_id
-from runbooks.domain.incident import Incident
+from runbooks.domain.incident import Incident, Requester
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
@@ -20,6 +20,8 @@ from tasks.proofs import listed_fingerprints
 
 MORE_FOR_UNPROVEN = 1
 """People more when the requester is only a typed name (law 3)."""
+BY_HAND = Requester(name="somebody at a terminal (quell undo)", proven=False)
+"""Who asks to undo: it is not whoever asked for the response, and nobody knows who it is."""
 
 
 def ask(
@@ -70,6 +72,7 @@ def _frozen(
 ) -> ApprovalRequest:  # fmt: skip
     now = clock()
     giving_back = purpose is not Purpose.CONTAIN
+    requester = BY_HAND if purpose is Purpose.UNDO else incident.requester
     return ApprovalRequest(
         id=short_id("REQ", secrets.token_bytes(8)), installation=installation.id, incident=incident.id,
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
@@ -82,12 +85,19 @@ def _frozen(
         ),
         reversibility=action.reversibility,
         undo=f"Take it away again: {action.title}." if giving_back else action.undo,
-        manifest=plan.manifest, waiver=plan.waiver, requester=incident.requester, roles=right.roles,
-        people=right.people + (0 if incident.requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
+        manifest=plan.manifest, waiver=plan.waiver, requester=requester, roles=right.roles,
+        people=right.people + (0 if requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
+        excluded=() if requester == incident.requester else _if_listed(installation, plan, incident.requester.name),
         acted_before=acted_before, ladder=right.ladder, asked_at=now,
         expires_at=later(now, 60 * right.expires_minutes),
         drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
     )  # fmt: skip
+
+
+def _if_listed(installation: Installation, plan: Plan, name: str) -> tuple[str, ...]:
+    """Whoever asked for the response does not decide on undoing it either; a name that is nobody's excludes nobody."""
+    configurations = installation.active(), installation.configuration(plan.configuration)
+    return (name,) if any(name in one.people for one in configurations) else ()
 
 
 def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:
@@ -223,9 +233,16 @@ def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> Re
 
 
 def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
-    """Everybody whose approval counted for taking something away in this incident."""
-    granted = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED,))
-    return {name for e in granted if e.body["purpose"] == Purpose.CONTAIN for name in e.body["approvers"]}
+    """Whose word took something away in this incident: whoever consented, for whom they stood, who broke the glass."""
+    found = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED))
+    people = {str(e.body["person"]) for e in found if e.type is EntryType.BREAK_GLASS_OPENED}
+    for entry in found:
+        if entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] == Purpose.CONTAIN:
+            request = _request(installation, entry)
+            asked_under = installation.configuration(request.configuration)
+            for name in entry.body["approvers"]:
+                people |= {name, speaks_for(name, request.roles, (asked_under,)) or name}
+    return people
 
 
 def plan_of(installation: Installation, incident_id: str) -> Plan:

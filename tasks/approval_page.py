@@ -146,4 +146,4 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
     return f"#### {request.id}: {clean(request.what)}\n\n" + "".join(f"- **{k}:** {v}\n" for k, v in lines if v)
 
 
-_UNPROVEN = " (a typed name proves nothing, so one person more must approve)"
+_UNPROVEN = " (unproven, so one person more must approve)"

@@ -58,6 +58,11 @@ class ApprovalRequest(Value):
     configuration: Digest
     runbook: Digest
 
+    @property
+    def by_hand(self) -> bool:
+        """Asked for by whoever was at a terminal, not by the response: unproven, so it costs one person more."""
+        return self.purpose is Purpose.UNDO and not self.requester.proven
+
 
 class Answer(StrEnum):
     """What a person says."""

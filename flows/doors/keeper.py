@@ -9,7 +9,7 @@ every start is idempotent under its key:
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
              So are those of closed incidents that ask to give back what is still away.
 4. notice    what somebody did to a run, or to the pool, through the engine's own doors is written down.
-5. give back what one person took away alone (break-glass), when its time is over.
+5. give back what one person took away alone (break-glass), when its time is over; people who have not heard are told.
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
@@ -48,6 +48,7 @@ from tasks.engine import (
     state_name,
 )
 from tasks.escalation import escalate
+from tasks.glass_telling import keep_telling
 from tasks.glasses import glasses_of
 from tasks.incident import first_flow, incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
@@ -84,6 +85,7 @@ def run_keeper(home: Path) -> int:
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
             once("break-glass", lambda: after_glass(installation))
+            once("told of break-glass", lambda: keep_telling(installation, installation.pen(KEEPER)))
             found = open_incidents(installation)
             look = Look.of_round(installation, found, rounds, attended)
             for incident in found:

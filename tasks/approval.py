@@ -15,7 +15,7 @@ from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock
+from tasks.ledger import Pen
 from tasks.proofs import listed_fingerprints
 
 MORE_FOR_UNPROVEN = 1
@@ -70,7 +70,7 @@ def _frozen(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
     right: Right, acted_before: tuple[str, ...],
 ) -> ApprovalRequest:  # fmt: skip
-    now = clock()
+    now = installation.now()
     giving_back = purpose is not Purpose.CONTAIN
     requester = BY_HAND if purpose is Purpose.UNDO else incident.requester
     return ApprovalRequest(

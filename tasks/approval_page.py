@@ -7,6 +7,8 @@ from runbooks.domain.approval import DECISION_NAMESPACE, ApprovalRequest, Purpos
 from runbooks.domain.configuration import ProofKind
 from runbooks.domain.errors import QuellError
 from runbooks.domain.evidence import Manifest
+from runbooks.domain.instants import later
+from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import short
 from tasks.approval import eligible, verdict_on
 from tasks.installation import Installation
@@ -108,6 +110,20 @@ def evidence_of(installation: Installation, request: ApprovalRequest) -> str:
     return f"{manifest.in_one_line}; manifest {short(request.manifest)}"
 
 
+def steps_taken(installation: Installation, request: ApprovalRequest) -> str:
+    """Who was told of it so far, and when the next are; empty when its right has no ladder."""
+    if not request.ladder:
+        return ""
+    entries = installation.store.entries(request.incident, types=(EntryType.REQUEST_ESCALATED,))
+    taken = {int(e.body["rung"]): e for e in entries if e.subject["request"] == request.digest()}
+    told = [f"{', '.join(e.body['people']) or 'nobody who is listed'} ({utc(e.at)})" for _, e in sorted(taken.items())]
+    later_on = [rung.after_minutes for number, rung in enumerate(request.ladder) if number not in taken]
+    more = (
+        f"; the next at {utc(later(request.asked_at, 60 * min(later_on)))}" if later_on else "; that was the last step"
+    )
+    return ("; then ".join(told) or "nobody yet") + more
+
+
 def _approval(
     installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
 ) -> str:  # fmt: skip
@@ -140,6 +156,7 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
         ("Did not count", "; ".join(clean(one) for one in verdict.not_counted)),
         ("Still needed", f"{clean(verdict.because.removeprefix('needs '))}; each proves it with {proofs}"),
         ("Who can", ", ".join(open_to) or "**nobody who is listed**"),
+        ("Told", steps_taken(installation, request)),
         ("If nobody answers", f"it expires {utc(request.expires_at)}; {nothing}"),
         ("Digest", f"`{short(request.digest())}` (what an answer is bound to)"),
     ]

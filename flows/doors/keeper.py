@@ -1,4 +1,4 @@
-"""The one process awake when no run is. It acts only by writing entries and ringing bells.
+"""The one process awake when no run is. It acts only by writing entries, ringing bells and showing what waits.
 
 Its duties, each a small function of the record and the clock; two keepers at once do no harm, because every entry and
 every start is idempotent under its key:
@@ -13,6 +13,7 @@ every start is idempotent under its key:
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
+9. show      what waits for people, and what is overdue, on one page inside Prefect: the artifact `inbox`.
 """
 
 import logging
@@ -50,6 +51,7 @@ from tasks.engine import (
 from tasks.escalation import escalate
 from tasks.glass_telling import keep_telling
 from tasks.glasses import glasses_of
+from tasks.inbox_page import InboxPage
 from tasks.incident import first_flow, incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
 from tasks.intake.outbox import is_dispatched
@@ -81,6 +83,7 @@ def run_keeper(home: Path) -> int:
     installation = open_installation(home)
     anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
     announcer, afterwards, rounds = Announcer(installation), Afterwards(installation), 0
+    inbox = InboxPage(installation)
     attended: dict[str, tuple[int, float]] = {}
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
@@ -100,6 +103,7 @@ def run_keeper(home: Path) -> int:
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
             once("anchors", anchors.keep)
+            once("inbox", inbox.keep)
             rounds += 1
     return 0
 

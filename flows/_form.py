@@ -77,15 +77,30 @@ class Answer(RunInput):
     signature: str = Field("", title="or an SSH signature (the whole text)", max_length=16384)
 
 
-def answer_form(requests: list[str], people: list[str]) -> type[Answer]:
+_ONLY_SIGNED = Field("", title="5. Your SSH signature (the whole text)", max_length=16384)
+
+
+def answer_form(requests: list[str], people: list[str], proofs: list[str]) -> type[RunInput]:
     """The same form with the open requests and the people who may answer as choices; one request is chosen already.
 
-    A choice is `name: words for people`; what comes back is read up to the colon.
+    A choice is `name: words for people`; what comes back is read up to the colon. `proofs` are the kinds (`ssh`, `code`)
+    that at least one request takes: the field of another kind is left out, so that nobody fills it in for nothing.
     """
     fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in Answer.model_fields.items()
+        if _FIELD_OF.get(name) is None or _FIELD_OF[name] in proofs
+    }
+    if "code" not in proofs:
+        fields["signature"] = (str, _ONLY_SIGNED)
+    fields |= {
         "request": (str, Field(requests[0] if len(requests) == 1 else "", title="1. Which request?", max_length=200,
                                json_schema_extra={"enum": ["", *requests]})),
         "person": (str, Field("", title="2. Who are you?", max_length=200,
                               json_schema_extra={"enum": ["", *people]})),
     }  # fmt: skip
-    return create_model("Answer", __base__=Answer, **fields)
+    return create_model("Answer", __base__=RunInput, **fields)
+
+
+_FIELD_OF = {"one_time_code": "code", "signature": "ssh"}
+"""What proof a field of the form is for."""

@@ -57,5 +57,5 @@ async def _suspend(incident: str, view: GateView) -> None:
     above = record_suspension(incident, key, view)
     if not above:
         return
-    form = answer_form(view.choices, view.people).with_initial_data(description=above)
+    form = answer_form(view.choices, view.people, view.proofs).with_initial_data(description=above)
     await asuspend_flow_run(wait_for_input=form, key=key)

@@ -9,17 +9,19 @@ from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.identifiers import short_id
-from runbooks.domain.incident import Incident
+from runbooks.domain.incident import Incident, Requester
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock
+from tasks.ledger import Pen
 from tasks.proofs import listed_fingerprints
 
 MORE_FOR_UNPROVEN = 1
 """People more when the requester is only a typed name (law 3)."""
+BY_HAND = Requester(name="somebody at a terminal (quell undo)", proven=False)
+"""Who asks to undo: it is not whoever asked for the response, and nobody knows who it is."""
 
 
 def ask(
@@ -68,8 +70,9 @@ def _frozen(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
     right: Right, acted_before: tuple[str, ...],
 ) -> ApprovalRequest:  # fmt: skip
-    now = clock()
+    now = installation.now()
     giving_back = purpose is not Purpose.CONTAIN
+    requester = BY_HAND if purpose is Purpose.UNDO else incident.requester
     return ApprovalRequest(
         id=short_id("REQ", secrets.token_bytes(8)), installation=installation.id, incident=incident.id,
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
@@ -82,12 +85,19 @@ def _frozen(
         ),
         reversibility=action.reversibility,
         undo=f"Take it away again: {action.title}." if giving_back else action.undo,
-        manifest=plan.manifest, waiver=plan.waiver, requester=incident.requester, roles=right.roles,
-        people=right.people + (0 if incident.requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
+        manifest=plan.manifest, waiver=plan.waiver, requester=requester, roles=right.roles,
+        people=right.people + (0 if requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
+        excluded=() if requester == incident.requester else _if_listed(installation, plan, incident.requester.name),
         acted_before=acted_before, ladder=right.ladder, asked_at=now,
         expires_at=later(now, 60 * right.expires_minutes),
         drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
     )  # fmt: skip
+
+
+def _if_listed(installation: Installation, plan: Plan, name: str) -> tuple[str, ...]:
+    """Whoever asked for the response does not decide on undoing it either; a name that is nobody's excludes nobody."""
+    configurations = installation.active(), installation.configuration(plan.configuration)
+    return (name,) if any(name in one.people for one in configurations) else ()
 
 
 def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:
@@ -223,9 +233,16 @@ def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> Re
 
 
 def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
-    """Everybody whose approval counted for taking something away in this incident."""
-    granted = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED,))
-    return {name for e in granted if e.body["purpose"] == Purpose.CONTAIN for name in e.body["approvers"]}
+    """Whose word took something away in this incident: whoever consented, for whom they stood, who broke the glass."""
+    found = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED))
+    people = {str(e.body["person"]) for e in found if e.type is EntryType.BREAK_GLASS_OPENED}
+    for entry in found:
+        if entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] == Purpose.CONTAIN:
+            request = _request(installation, entry)
+            asked_under = installation.configuration(request.configuration)
+            for name in entry.body["approvers"]:
+                people |= {name, speaks_for(name, request.roles, (asked_under,)) or name}
+    return people
 
 
 def plan_of(installation: Installation, incident_id: str) -> Plan:
@@ -241,10 +258,30 @@ def plan_of(installation: Installation, incident_id: str) -> Plan:
 def waiting(installation: Installation, only: Callable[[ApprovalRequest], bool] = lambda _: True) -> list[
     tuple[ApprovalRequest, RequestVerdict]
 ]:  # fmt: skip
-    """Requests of open incidents that still wait, oldest first, with what is still needed."""
-    closed = {e.incident for e in installation.store.entries(types=(EntryType.INCIDENT_CLOSED,))}
-    judged = judge_all(installation, only=lambda entry: entry.incident not in closed)
+    """Requests that still wait, oldest first, with what is still needed; of closed incidents, those to give back."""
+    judged = judge_all(installation, only=answerable(installation))
     return [(r, verdict) for r, verdict in judged if verdict.standing is Standing.WAITING and only(r)]
+
+
+def answerable(installation: Installation, incident_id: str | None = None) -> Callable[[LedgerEntry], bool]:
+    """Whether an answer to the request of an entry could still do something.
+
+    Its incident is open; or it asks to give back what a closed incident (it may end with everything taken away) left
+    away, and that was not given back meanwhile.
+    """
+    found = installation.store.entries(incident_id, types=(EntryType.INCIDENT_CLOSED, EntryType.EFFECT_UNDONE))
+    closed = {entry.incident for entry in found if entry.type is EntryType.INCIDENT_CLOSED}
+    back = {entry.subject["action"] for entry in found if entry.type is EntryType.EFFECT_UNDONE}
+
+    def asks(entry: LedgerEntry) -> bool:
+        return entry.incident not in closed or (gives_back(entry) and entry.subject["action"] not in back)
+
+    return asks
+
+
+def gives_back(entry: LedgerEntry) -> bool:
+    """Whether the request of this entry is to give something back."""
+    return entry.body.get("purpose") in (Purpose.RE_ENABLE, Purpose.UNDO)
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:

@@ -4,11 +4,11 @@ Needs no engine. Rules of `break_glass`, in order:
 1. The statement names this installation, an open incident, one act of its plan; the active policy lets this person, in
    role, do this verb to this system alone for so long. R3 never.
 2. An SSH key of that person signed exactly this statement, in its own namespace. A code is not enough.
-3. What holds is kept and written as `break_glass_opened`, and everybody who could have approved is told; what does
-   not, as `decision_refused`.
+3. What holds is kept and written as `break_glass_opened`; what does not, as `decision_refused`.
 4. Seal first, then plan, claim, photograph, act, probe: the same functions as every response.
 5. Each breaking is an effect of its own: it uses up nobody's consent, and the glass can be broken again. What is taken
    away already, under whatever right, needs none.
+6. After the act everybody is told, so that no channel delays it; the keeper tells whom that did not reach.
 When the time is over the keeper gives it back from its photograph, unless the same was approved or done under a right
 of its own meanwhile. What died on the way is finished within its time; after it nobody knows, and a person must look.
 """
@@ -24,13 +24,13 @@ from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
 from tasks.approval import judge_all, plan_of
 from tasks.containment import act, undo
 from tasks.evidence import seal_now
+from tasks.glass_telling import GIVEN_BACK, tell_left
 from tasks.glasses import glass_in, glasses_of, standing_alone, stands, turns
 from tasks.installation import Installation
 from tasks.ledger import Pen, is_gone, person_actor
 from tasks.persons import listed_person
 from tasks.planning import plan_now
 from tasks.proofs import verify_bytes
-from tasks.telling import tell_people
 
 _NOT_BROKEN = "nothing was done alone."
 
@@ -80,20 +80,10 @@ def break_glass(installation: Installation, statement: BreakGlass, signature: st
             "opened_at": now, "ends_at": later(now, 60 * statement.minutes),
         },
     )  # fmt: skip
-    told = tell_people(
-        installation,
-        writer,
-        f"glass/{statement.digest()}",
-        incident=statement.incident,
-        channels=None,
-        title=f"quell: BREAK-GLASS in {statement.incident}",
-        text=f"{statement.person} acts alone: {statement.step}, for {statement.minutes} min. Then it is given back. "
-        f"Look: quell show {statement.incident}",
-    )
     writer.write(
         EntryType.PERSON_NEEDED, f"glass-needs/{statement.digest()}", incident=statement.incident,
         body={
-            "action": statement.step, "told": told, "needed": "approve it within its time, or let it be given back",
+            "action": statement.step, "needed": "approve it within its time, or let it be given back",
             "because": f"break-glass: {statement.person} acts alone on {statement.step}; nobody else was asked",
         },
     )  # fmt: skip
@@ -149,7 +139,7 @@ def _act_of(installation: Installation, said: BreakGlass) -> ContainmentAction:
 
 
 def act_alone(installation: Installation, glass: LedgerEntry) -> str:
-    """Do the one act now and probe it; returns its status, as every containment does."""
+    """Do the one act now and probe it; returns its status, as every containment does. Then people are told (6)."""
     said = glass_in(installation, glass).statement
     writer = installation.pen(person_actor(said.person))
     return act(installation, writer, _act_of(installation, said), glass=glass)
@@ -165,24 +155,16 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
             _finish(installation, glass)
             continue
         outcome, because = _end(installation, writer, glass)
-        writer.write(
+        ended = writer.write(
             EntryType.BREAK_GLASS_ENDED, f"glass-ended/{digest}", incident=glass.incident, subject={"glass": digest},
             body={"action": glass.body["action"], "outcome": outcome, "because": because},
         )  # fmt: skip
-        if outcome not in ("undone", "nothing", "approved"):
+        if outcome not in GIVEN_BACK:
             writer.write(
                 EntryType.PERSON_NEEDED, f"glass-ended-needs/{digest}", incident=glass.incident,
                 body={"action": glass.body["action"], "because": f"break-glass: {because}; a person must look"},
             )  # fmt: skip
-            tell_people(
-                installation,
-                writer,
-                f"glass-ended/{digest}",
-                incident=str(glass.incident),
-                channels=None,
-                title=f"quell: break-glass in {glass.incident} could not be given back",
-                text=f"{glass.body['action']}: {outcome}. A person must look: quell show {glass.incident}",
-            )
+        tell_left(installation, writer, ended)
 
 
 def _finish(installation: Installation, glass: LedgerEntry) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -27,7 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from prefect.states import Cancelled
@@ -248,7 +248,7 @@ _left: dict[tuple[str, str | None], tuple[UUID, str, str]] = {}
 
 
 def leave_page(key: str, text: str, headline: str, flow_run_id: str | None, *, first: bool = False) -> bool:
-    """Markdown on the run's page; whether it is news. One page of a kind for a run, always the newest.
+    """Markdown on the run's page (None: a page of no run); whether it is news. One of a kind for a run, the newest.
 
     A page is a view, so it is replaced: a run that begins from the top again must not pile up copies, old ones among
     them, in an order that nobody can tell. `first`: no other process was there before that could have left one.
@@ -260,7 +260,12 @@ def leave_page(key: str, text: str, headline: str, flow_run_id: str | None, *, f
             return False
         if there is not None and not _replaced(client, there[0], text, headline):
             there = None
-        page = there[0] if there is not None else _new_page(text, key=key, description=headline)
+        if there is not None:
+            page = there[0]
+        elif flow_run_id:
+            page = _new_page(text, key=key, description=headline)
+        else:
+            page = client.create_artifact(ArtifactCreate(key=key, type="markdown", data=text, description=headline)).id
         _left[place] = page, text, headline
     return True
 
@@ -281,7 +286,7 @@ def _page_there(client: SyncPrefectClient, key: str, flow_run_id: str | None) ->
         key=ArtifactFilterKey(any_=[key]),
         flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]) if flow_run_id else None,
     )
-    found = client.read_artifacts(artifact_filter=mine, limit=1)
+    found = client.read_artifacts(artifact_filter=mine, sort=ArtifactSort.CREATED_DESC, limit=1)
     return (found[0].id, str(found[0].data), str(found[0].description)) if found else None
 
 

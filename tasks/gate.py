@@ -14,12 +14,13 @@ from tasks.approval import (
     settle,
     verdict_on,
 )
+from tasks.approval_page import approval_pages, takes_code
 from tasks.decisions import submit_decision
 from tasks.engine import form_answer, leave_page
 from tasks.history import mirror_history
 from tasks.installation import Installation
 from tasks.ledger import door_actor
-from tasks.pages import approval_pages, clean
+from tasks.pages import clean
 from tasks.step import here, pen, run_id, step, tell
 
 
@@ -32,6 +33,8 @@ class GateView(Value):
     """The open requests as the form lists them: `id: what`."""
     people: list[str]
     """Who may answer, as the form lists them: `name: full name, roles`."""
+    proofs: list[str]
+    """What at least one open request takes as a proof: the form asks for nothing else."""
     seen: int
     """Size of the ledger before the decisions were read."""
 
@@ -65,6 +68,7 @@ def view_gate(incident_id: str, purpose: str) -> GateView:
         granted=granted, open=[request.id for request in open_requests],
         choices=[choice(request.id, request.what) for request in open_requests],
         people=[_who(installation, name) for name in sorted(people)], seen=seen,
+        proofs=sorted({proof for request in open_requests for proof in request.proofs}),
     )  # fmt: skip
 
 
@@ -170,17 +174,17 @@ def _submit(installation: Installation, incident_id: str, answer: dict[str, str]
     if word not in ("approve", "deny") or not person or not name:
         return (
             "NOT accepted: an answer needs all of: which request, who you are, and approve or deny. "
-            "The request still waits. Resume again and choose all three, with a new one-time code."
+            "The request still waits. Resume again and choose all three, with a new proof."
         )
     if name not in {request.id for request in requests_of(installation, incident_id)}:
         return "NOT accepted: this incident has no such request. Resume again and choose one of the list."
     try:
         request = find_request(installation, name)
         statement = Statement(
-            installation=installation.id, request=request.digest(), answer=Answer(word), person=person, reason=str(answer.get("reason", "")) or "(no reason given)",
+            installation=installation.id, request=request.digest(), answer=Answer(word), person=person, reason=str(answer.get("reason", "")).strip() or "(no reason given)",
         )  # fmt: skip
         verdict = submit_decision(
-            installation, statement, door=door_actor("form"), signature=str(answer.get("signature", "")).strip(),
+            installation, statement, door=door_actor("form"), signature=pasted(str(answer.get("signature", ""))),
             code=str(answer.get("one_time_code", "")).strip(),
         )  # fmt: skip
     except ApprovalError as error:
@@ -188,7 +192,20 @@ def _submit(installation: Installation, incident_id: str, answer: dict[str, str]
     except (QuellError, ValueError) as error:
         return f"NOT accepted: the answer could not be read ({type(error).__name__}). The request still waits."
     waits = f"; it still {verdict.because}" if verdict.still_needed else ""
-    return f"{word} by {person} was accepted. {request.id} now stands {verdict.standing}{waits}."
+    stands = f"{request.id} now stands {verdict.standing}{waits}."
+    if verdict.counts(statement):
+        return f"{word} by {person} was accepted. {stands}"
+    again = "" if takes_code(request) else " Answer again with an SSH signature: the page approval says how."
+    return f"{word} by {person} was recorded, but does NOT count: {'; '.join(verdict.not_counted)}. {stands}{again}"
+
+
+def pasted(text: str) -> str:
+    """A signature as it was copied: indented, or with its lines run together, it is still the same one."""
+    head, tail = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+    whole = text.strip()
+    if not (whole.startswith(head) and whole.endswith(tail)):
+        return whole
+    return "\n".join((head, *whole[len(head) : -len(tail)].split(), tail))
 
 
 def decided_since(incident_id: str, seen: int) -> bool:

@@ -3,7 +3,6 @@
 A page is a view; each is made anew from the record.
 """
 
-from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.case import TIMES_ARE, action_rows
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
@@ -13,9 +12,8 @@ from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.review import Review
 from runbooks.domain.situation import classification_of
 from runbooks.domain.value import short
-from tasks.approval import eligible, plan_of, verdict_on
+from tasks.approval import plan_of
 from tasks.engine import leave_page
-from tasks.installation import Installation
 from tasks.links import kept, linked
 from tasks.step import here, is_first_process, pen, run_id, tell
 
@@ -38,11 +36,13 @@ def _mark(incident: Incident) -> str:
     return "**DRILL.** Nothing here is real; only practice systems are touched.\n\n" if incident.drill else ""
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """`1 act`, `2 acts`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _time(instant: str) -> str:
+def utc(instant: str) -> str:
+    """An instant for people: day and second."""
     return f"{instant[:10]} {instant[11:19]} UTC"
 
 
@@ -60,7 +60,7 @@ def leave_brief(incident_id: str) -> None:
     _leave(
         "brief", incident_id,
         f"{_mark(incident)}## {incident.archetype.shown} on {incident.system}: {incident.severity.severity}\n\n"
-        f"- **Incident:** {incident.id}, opened {_time(incident.opened_at)}\n"
+        f"- **Incident:** {incident.id}, opened {utc(incident.opened_at)}\n"
         f"- **Severity:** {incident.severity.severity}{provisional}\n- **Lead:** {incident.lead}\n"
         f"- **Reported by:** {clean(incident.requester.name)} ({proven})\n"
         + (f"- **Taken for:** {clean(found.in_words)}\n" if found else "")
@@ -115,12 +115,12 @@ def leave_manifest(incident_id: str) -> None:
         f"| {s.evidence_class} | {s.evidence_class.holds} | **{s.captured}** | {_reason(s.reason)} |"
         for s in manifest.standings
     )
-    gaps = _count(len(manifest.gaps), "gap") if manifest.gaps else "no gaps"
-    headline = f"{_count(manifest.items, 'item')} sealed, {gaps}"
+    gaps = counted(len(manifest.gaps), "gap") if manifest.gaps else "no gaps"
+    headline = f"{counted(manifest.items, 'item')} sealed, {gaps}"
     _leave(
         "evidence", incident_id,
         f"{_mark(incident)}## Evidence: {headline}\n\n"
-        f"Sealed {_time(manifest.sealed_at)}, before anything is taken away. {_size(manifest.bytes)}, "
+        f"Sealed {utc(manifest.sealed_at)}, before anything is taken away. {_size(manifest.bytes)}, "
         f"ledger entry {sealed.index}. A gap is something that the runbook wants and that could not be sealed.\n\n"
         f"| Class | What | Sealed? | How much, or why not |\n|---|---|---|---|\n{rows}\n\n"
         f"Digest of the manifest:\n\n    {sealed.subject['manifest']}\n",
@@ -151,7 +151,7 @@ def leave_containment(incident_id: str) -> None:
     ]
     refused = "\n".join(f"- {clean(text)}" for text in plan.refused)
     table = "\n".join(rows)
-    headline = f"{effective} of {_count(len(found), 'act')} effective now"
+    headline = f"{effective} of {counted(len(found), 'act')} effective now"
     _leave(
         "containment", incident_id,
         f"{_mark(incident)}## What was taken away: {headline}\n\n*Applied*: the system said yes. *Effective*: the "
@@ -205,72 +205,5 @@ def leave_review(review: Review) -> None:
         f"### Times\nIn seconds. {TIMES_ARE.capitalize()}.\n\n| | |\n|---|---|\n{times}\n\n### Open questions\n{bullets(review.questions)}\n\n"
         f"### Action items\n| What | Owner | Due | Because |\n|---|---|---|---|\n{actions}\n\n"
         f"### Timeline\n| UTC | What | Entry |\n|---|---|---|\n{line}\n\n### Where it is\n{_where(review.incident)}\n",
-        f"Draft: {_count(len(review.actions), 'action item')}, {_count(len(review.questions), 'open question')}",
+        f"Draft: {counted(len(review.actions), 'action item')}, {counted(len(review.questions), 'open question')}",
     )  # fmt: skip
-
-
-def approval_pages(
-    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
-) -> tuple[str, str]:
-    """What a person needs to decide, for every open request, and how to answer: on a page, and above the form.
-
-    The form is narrow: no tables, no commands.
-    """
-    example, asked = requests[0].id, _approval(installation, incident_id, requests, last_answer)
-    page = asked + (
-        "\n### How to answer\n"
-        "**Here:** open this run, press **⋮** at the top right, then **Resume** (older interface: the button "
-        "**Resume**). Choose the request, yourself, approve or deny; give a reason and your one-time code.\n\n"
-        "**In a terminal**, with your own SSH key:\n\n"
-        f"    quell approve {example} --as YOU \\\n"
-        '      --key ~/.ssh/id_ed25519 --reason "..."\n\n'
-        "(`quell deny` to say no.) "
-        "If nobody answers, the request expires and nothing is done. Resuming without an answer changes nothing.\n"
-    )
-    form = asked + (
-        "\n**How to answer:** fill in 1 to 5 below, then press **Resume** (older interface: **Submit**). One answer "
-        "is for one request; for the next one, Resume again with the next one-time code. Without an answer nothing "
-        "changes.\n"
-    )
-    return page, form
-
-
-def _approval(
-    installation: Installation, incident_id: str, requests: list[ApprovalRequest], last_answer: str
-) -> str:  # fmt: skip
-    incident = installation.incident(incident_id)
-    last = f"**The last answer:** {clean(last_answer, 1000)}\n\n" if last_answer else ""
-    whats = "; ".join(clean(request.what) for request in requests)
-    head = (
-        f"{'**DRILL** (practice systems only). ' if incident.drill else ''}"
-        f"**{_count(len(requests), 'decision')} needed:** {whats}. Scroll this text for why, and what it breaks.\n\n"
-        f"{last}{incident.id}, {incident.archetype.shown} on {incident.system}, **{incident.severity.severity}**, "
-        f"lead {incident.lead}\n\n"
-    )
-    return head + "\n".join(_one_request(installation, request) for request in requests)
-
-
-def _one_request(installation: Installation, request: ApprovalRequest) -> str:
-    verdict = verdict_on(installation, request)
-    open_to = [name for name in eligible(installation.active(), request) if name not in verdict.approvers]
-    proofs = " or ".join("an SSH signature" if p == "ssh" else "a one-time code" for p in request.proofs)
-    evidence = f"sealed, manifest `{short(request.manifest)}`" if request.manifest else "**WAIVED, not sealed**"
-    nothing = "nothing is done" if request.purpose is Purpose.CONTAIN else "nothing is given back"
-    lines = [
-        ("What will be done", f"{clean(request.what)}: {clean(request.target)}"),
-        ("Why", clean(request.why)),
-        ("What it breaks", clean(request.blast_radius)),
-        ("Undo", f"{request.reversibility.meaning}. {clean(request.undo)}"),
-        ("Evidence", evidence),
-        ("Asked for by", f"{clean(request.requester.name)}" + ("" if request.requester.proven else _UNPROVEN)),
-        ("Answered so far", ", ".join(f"{name} approved" for name in verdict.approvers) or "nobody yet"),
-        ("Did not count", "; ".join(clean(one) for one in verdict.not_counted)),
-        ("Still needed", f"{clean(verdict.because.removeprefix('needs '))}; each proves it with {proofs}"),
-        ("Who can", ", ".join(open_to) or "**nobody who is listed**"),
-        ("If nobody answers", f"it expires {_time(request.expires_at)}; {nothing}"),
-        ("Digest", f"`{short(request.digest())}` (what an answer is bound to)"),
-    ]
-    return f"#### {request.id}: {clean(request.what)}\n\n" + "".join(f"- **{k}:** {v}\n" for k, v in lines if v)
-
-
-_UNPROVEN = " (a typed name proves nothing, so one person more must approve)"

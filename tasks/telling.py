@@ -18,8 +18,9 @@ from tasks.ledger import Pen, clock
 from tasks.links import response_link
 from tasks.settings import resolve_secret
 
-MOST_TRIES = 5
+MOST_TRIES = 8
 BETWEEN_TRIES_SECONDS = 30
+"""After the first try; then twice as long each time, so that a channel which is away for an hour is reached all the same."""
 
 logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would print addresses, which hold secrets
 
@@ -31,7 +32,7 @@ def tell_people(
     """Tell each channel once (None: every one of the policy); returns the names of those that were told, now or before.
 
     At least once: a crash between sending and writing sends again. A channel that fails is tried again by the next
-    caller with the same key, some time later, a few times.
+    caller with the same key, some time later, a few times over about an hour.
     """
     addresses = installation.active().policy.channels
     told = []
@@ -66,9 +67,10 @@ def _tries(installation: Installation, mark: str) -> list[str]:
 
 def _due(installation: Installation, mark: str) -> bool | None:
     tries = _tries(installation, mark)
-    if len(tries) >= MOST_TRIES or (tries and milliseconds_between(tries[-1], clock()) < 1000 * BETWEEN_TRIES_SECONDS):
+    if len(tries) >= MOST_TRIES:
         return None
-    return True
+    pause = BETWEEN_TRIES_SECONDS * 2 ** (len(tries) - 1) if tries else 0
+    return None if tries and milliseconds_between(tries[-1], clock()) < 1000 * pause else True
 
 
 def _send(installation: Installation, reference: str, title: str, text: str) -> str:

@@ -14,7 +14,7 @@ from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentAction, Cont
 from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
-from tasks.approval import ask, judge_all, people_who_disabled, plan_of, verdict_on
+from tasks.approval import ask, judge_all, people_who_disabled, plan_of, settle, verdict_on
 from tasks.containment import undo
 from tasks.glasses import standing_alone, stands
 from tasks.installation import Installation
@@ -97,6 +97,7 @@ def _one(installation: Installation, writer: Pen, action: ContainmentAction, *, 
     request, verdict = found
     if verdict.standing is not Standing.GRANTED:
         return line("denied" if verdict.standing is Standing.DENIED else "waiting", verdict.because, request.id)
+    settle(writer, request, verdict)  # the consent stands in the record before anything is sent
     try:
         outcome = undo(installation, writer, action, request.purpose)
     except QuellError as error:  # given back; what else stands could not be looked at afterwards

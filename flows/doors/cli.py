@@ -36,7 +36,7 @@ COMMANDS = (
     Command("declare", _HERE + "declare", "open an incident and start the response"),
     Command("incidents", _HERE + "incidents", "every incident: how it stands, what is needed next"),
     Command("show", _HERE + "show", "all that is known about one incident"),
-    Command("inbox", _HERE + "inbox", "what waits for somebody's decision"),
+    Command("inbox", _HERE + "inbox", "what waits for somebody's decision, and what is overdue"),
     Command("approve", _HERE + "answer", "say yes to a request, with proof of who you are"),
     Command("deny", _HERE + "answer", "say no to a request, with proof of who you are"),
     Command("waive", _HERE + "waive", "unsafe to wait: act before the evidence is sealed"),

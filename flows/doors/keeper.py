@@ -1,4 +1,4 @@
-"""The one process awake when no run is. It acts only by writing entries and ringing bells.
+"""The one process awake when no run is. It acts only by writing entries, ringing bells and showing what waits.
 
 Its duties, each a small function of the record and the clock; two keepers at once do no harm, because every entry and
 every start is idempotent under its key:
@@ -7,12 +7,14 @@ every start is idempotent under its key:
              was deleted, or it waits without a form that anybody could answer.
 2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
+             So are those of closed incidents that ask to give back what is still away.
 4. notice    what somebody did to a run, or to the pool, through the engine's own doors is written down.
-5. give back what one person took away alone (break-glass), when its time is over.
+5. give back what one person took away alone (break-glass), when its time is over; people who have not heard are told.
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet, or that
              nobody can read any more, are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
+9. show      what waits for people, and what is overdue, on one page inside Prefect: the artifact `inbox`.
 """
 
 import logging
@@ -26,6 +28,7 @@ from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.doors.afterwards import Afterwards
 from flows.doors.interference import keep_the_way_clear, note_deleted, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
@@ -36,7 +39,7 @@ from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.announcing import Announcer
-from tasks.approval import judge_all, settle
+from tasks.approval import answerable, judge_all, settle
 from tasks.break_glass import end_overdue
 from tasks.engine import (
     one_line,
@@ -47,7 +50,9 @@ from tasks.engine import (
     state_name,
 )
 from tasks.escalation import escalate
+from tasks.glass_telling import keep_telling
 from tasks.glasses import glasses_of
+from tasks.inbox_page import InboxPage
 from tasks.incident import first_flow, incident_of_run, opening_key
 from tasks.installation import Installation, open_installation
 from tasks.intake.defects import watch_defects
@@ -79,11 +84,13 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
     anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
-    announcer, rounds = Announcer(installation), 0
+    announcer, afterwards, rounds = Announcer(installation), Afterwards(installation), 0
+    inbox = InboxPage(installation)
     attended: dict[str, tuple[int, float]] = {}
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
             once("break-glass", lambda: after_glass(installation))
+            once("told of break-glass", lambda: keep_telling(installation, installation.pen(KEEPER)))
             found = open_incidents(installation)
             look = Look.of_round(installation, found, rounds, attended)
             for incident in found:
@@ -92,11 +99,14 @@ def run_keeper(home: Path) -> int:
             if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
                 once("starts", lambda: take_up(installation))
                 once("the way", lambda: keep_the_way_clear(installation))
+                for incident in afterwards.incidents():
+                    once(incident, partial(attend, installation, incident))
             once("leftovers", leftovers.tidy)
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
                 once("defects", lambda: watch_defects(installation, installation.pen(KEEPER), clock()))
             once("anchors", anchors.keep)
+            once("inbox", inbox.keep)
             rounds += 1
     return 0
 
@@ -176,7 +186,7 @@ def is_live(installation: Installation, incident: str) -> bool:
 def attend(installation: Installation, incident: str) -> None:
     """Close what nobody answered in time; tell the next people about what still waits."""
     writer = installation.pen(KEEPER)
-    for request, verdict in judge_all(installation, incident):
+    for request, verdict in judge_all(installation, incident, only=answerable(installation, incident)):
         if verdict.standing is Standing.EXPIRED:
             settle(writer, request, verdict)
         else:

@@ -58,6 +58,11 @@ class ApprovalRequest(Value):
     configuration: Digest
     runbook: Digest
 
+    @property
+    def by_hand(self) -> bool:
+        """Asked for by whoever was at a terminal, not by the response: unproven, so it costs one person more."""
+        return self.purpose is Purpose.UNDO and not self.requester.proven
+
 
 class Answer(StrEnum):
     """What a person says."""
@@ -123,3 +128,12 @@ class RequestVerdict(Value):
     because: str
     entries: tuple[int, ...] = ()
     """Ledger entries of the decisions that counted."""
+
+    def counts(self, statement: Statement) -> bool:
+        """Whether this answer is among those that decide; what is recorded and does not count stands in `not_counted`."""
+        if statement.answer is Answer.WITHDRAW:
+            return statement.person in self.withdrawn
+        if statement.answer is Answer.APPROVE:
+            return statement.person in self.approvers
+        refused = any(line.startswith(f"{statement.person} ") for line in self.not_counted)
+        return self.denier == statement.person or (self.standing is Standing.DENIED and not refused)

@@ -53,6 +53,8 @@ class Rung(Value):
     """Tell their deputies too."""
     channels: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Names of the policy's channels."""
+    repeat_minutes: Annotated[int, Field(ge=1)] | None = None
+    """Told again every so many minutes, as long as it waits; None: once."""
 
 
 class Right(Value):

@@ -34,6 +34,11 @@ class EvidenceClass(StrEnum):
         """What this class of evidence is, in words."""
         return _TITLES[self.value]
 
+    @property
+    def named(self) -> str:
+        """The same in few words, with its letter."""
+        return f"{self.holds.partition(',')[0].partition(':')[0]} ({self.value})"
+
 
 _TITLES = {
     "A": "prompts and responses",
@@ -112,6 +117,15 @@ class Manifest(Value):
     def gaps(self) -> tuple[ClassStanding, ...]:
         """The required classes of which something is missing."""
         return tuple(standing for standing in self.standings if standing.captured is not Captured.CAPTURED)
+
+    @property
+    def in_one_line(self) -> str:
+        """The required classes: what is sealed, then the gaps. The reasons stand in the manifest itself."""
+        whole = [str(one.evidence_class.named) for one in self.standings if one.captured is Captured.CAPTURED]
+        gaps = [
+            f"{one.evidence_class.named}{' in part' if one.captured is Captured.PARTIAL else ''}" for one in self.gaps
+        ]
+        return f"sealed: {', '.join(whole) or 'nothing'}; gaps: {', '.join(gaps) or 'none'}"
 
     @property
     def items(self) -> int:

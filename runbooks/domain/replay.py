@@ -160,10 +160,11 @@ class Replay:
         )  # fmt: skip
         if right is None:
             return ["expected a decision right that covers it, found none: nobody could have been asked"]
+        asker = request.requester if request.by_hand else incident.requester
         return differences_of(
             ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
-            ("people", request.people, right.people + (0 if incident.requester.proven else 1)),
-            ("proofs", request.proofs, right.proofs), ("requester", request.requester, incident.requester),
+            ("people", request.people, right.people + (0 if request.requester.proven else 1)),
+            ("proofs", request.proofs, right.proofs), ("requester", request.requester, asker),
             ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
             ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
         )  # fmt: skip

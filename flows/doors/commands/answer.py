@@ -69,7 +69,7 @@ def _tell(
     args: argparse.Namespace, request: ApprovalRequest, statement: Statement, verdict: RequestVerdict, *,
     rung: bool, told: str,
 ) -> int:  # fmt: skip
-    counts = _counts(statement, verdict)
+    counts = verdict.counts(statement)
     say, word = args.say, {"approve": "approved", "deny": "denied", "withdraw": "withdrew from"}[statement.answer]
     if counts:
         say.line(f"{statement.person} {word} {request.id}: {plain(request.what)}", "bold")
@@ -86,12 +86,3 @@ def _tell(
         "still_needed": verdict.still_needed, "not_counted": list(verdict.not_counted), "rung": rung, "told": told,
     }  # fmt: skip
     return int(say.result(shown, 0 if counts else 1))
-
-
-def _counts(statement: Statement, verdict: RequestVerdict) -> bool:
-    if statement.answer is Answer.WITHDRAW:
-        return statement.person in verdict.withdrawn
-    if statement.answer is Answer.APPROVE:
-        return statement.person in verdict.approvers
-    refused = any(line.startswith(f"{statement.person} ") for line in verdict.not_counted)
-    return verdict.denier == statement.person or (verdict.standing is Standing.DENIED and not refused)

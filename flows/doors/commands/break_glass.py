@@ -11,8 +11,9 @@ from flows.doors.commands._say import add_json
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.signed import BREAK_GLASS_NAMESPACE
 from tasks.break_glass import act_alone, break_glass, prepare, statement_of
+from tasks.glass_telling import tell_opened
 from tasks.installation import open_installation
-from tasks.ledger import door_actor
+from tasks.ledger import door_actor, person_actor
 
 DONE = ("effective", "applied", "partial", "unverified")
 
@@ -54,13 +55,25 @@ def run(args: argparse.Namespace) -> int:
         ) from error  # fmt: skip
     signature = signature_from(args, statement.canonical(), BREAK_GLASS_NAMESPACE)
     glass = break_glass(installation, statement, signature, door=door)
-    with say.busy("acting, and looking whether it holds"):
-        status = act_alone(installation, glass)
-    ring_bell(installation, incident)
-    say.line(f"BREAK-GLASS: {statement.person} acted alone. {action.title}: {status.upper()}.", "bold")
-    say.line(f"It is given back at {glass.body['ends_at'][:19]} UTC, unless people approve it before (`quell inbox`).")
+    try:
+        with say.busy("acting, and looking whether it holds"):
+            status = act_alone(installation, glass)
+        ring_bell(installation, incident)
+        say.line(f"BREAK-GLASS: {statement.person} acted alone. {action.title}: {status.upper()}.", "bold")
+        say.line(
+            f"It is given back at {glass.body['ends_at'][:19]} UTC, unless people approve it before (`quell inbox`)."
+        )
+    finally:  # whatever became of the act
+        with say.busy("telling everybody"):
+            told = tell_opened(installation, installation.pen(person_actor(statement.person)), glass)
+    missed = [name for name in installation.active().policy.channels if name not in told]
+    if missed:
+        say.line(f"Not reached: {', '.join(missed)}. The keeper goes on trying; tell people yourself, too.", "bold")
+    elif not told:
+        say.line("The policy has no [channels], so nobody was told: tell people yourself.", "bold")
     shown = {
         "incident": incident, "action": action.id, "status": status, "person": statement.person,
-        "glass": glass.subject["glass"], "entry": glass.index, "ends_at": glass.body["ends_at"],
+        "glass": glass.subject["glass"], "entry": glass.index, "ends_at": glass.body["ends_at"], "told": told,
+        "not_told": missed,
     }  # fmt: skip
     return int(say.result(shown, 0 if status in DONE else 1))

@@ -1,4 +1,4 @@
-"""`quell inbox`: what waits for somebody's decision, with everything needed to decide."""
+"""`quell inbox`: what waits for somebody's decision, with everything needed to decide, and what nobody answered in time."""
 
 import argparse
 
@@ -6,8 +6,8 @@ from flows.doors.commands._requests import command, may_answer, purpose_in_words
 from flows.doors.commands._say import Say, add_json, ago, duration, plain
 from runbooks.domain.approval import ApprovalRequest, RequestVerdict
 from runbooks.domain.instants import Instant, milliseconds_between
-from runbooks.domain.value import short
-from tasks.approval import waiting
+from tasks.approval_page import evidence_of, steps_taken
+from tasks.inbox import Overdue, Waiting, look_into
 from tasks.installation import Installation, open_installation
 from tasks.intake.defects import defect_counts
 from tasks.intake.outbox import Defect, WaitingResponse, defects, waiting_responses
@@ -27,26 +27,48 @@ def run(args: argparse.Namespace) -> int:
     """Oldest first."""
     installation, now, say = open_installation(args.home), clock(), args.say
     installation.activate_if_fresh()
-    found = [
-        (request, verdict)
-        for request, verdict in waiting(installation)
-        if args.person is None or args.person in may_answer(installation, request, verdict)
-    ]
-    for request, verdict in found:
-        _show(say, installation, request, verdict, now, args.person)
+    inbox = look_into(installation)
+
+    def concerns(one: Waiting | Overdue) -> bool:
+        return args.person is None or args.person in may_answer(installation, one.request, one.verdict)
+
+    found, overdue = list(filter(concerns, inbox.waiting)), list(filter(concerns, inbox.overdue))
+    _show_overdue(say, overdue, now)
+    for one in found:
+        _show(say, installation, one.request, one.verdict, now, args.person)
     starting = [] if args.person else waiting_responses(installation)
     broken = [] if args.person else defects(installation)
     _show_starting(say, starting, now)
     unread = sum(defect_counts(installation).values()) if broken else 0
     _show_broken(say, broken, unread, now)
-    if not found and not starting and not broken:
+    if not found and not overdue and not starting and not broken:
         say.line("Nothing waits" + (f" for {args.person}." if args.person else "."))
-    shown = [request_json(installation, request, verdict, now) for request, verdict in found]
+    shown = [request_json(installation, one.request, one.verdict, now) for one in found]
+    late = [
+        request_json(installation, one.request, one.verdict, now) | {"overdue_since": one.since, "overdue_because": one.because}
+        for one in overdue
+    ]  # fmt: skip
     return int(
         say.result({
-            "requests": shown, "starting": [one.as_json() for one in starting],
+            "requests": shown, "overdue": late, "starting": [one.as_json() for one in starting],
             "defects": [one.as_json() for one in broken], "defects_in_all": unread,
         })
+    )  # fmt: skip
+
+
+def _show_overdue(say: Say, overdue: list[Overdue], now: Instant) -> None:
+    if not overdue:
+        return
+    say.head(
+        f"OVERDUE: {len(overdue)} that nobody answered in time. What expired is not done; who still wants it asks again"
+    )
+    say.table(
+        ("request", "", "incident", "since", "why"),
+        (
+            (one.request.id, ("DRILL " if one.request.drill else "") + purpose_in_words(one.request.purpose)
+             + f": {one.request.what}", one.request.incident, ago(one.since, now), one.because)
+            for one in overdue[:MOST_SHOWN]
+        ),
     )  # fmt: skip
 
 
@@ -83,6 +105,7 @@ def _show(
 ) -> None:  # fmt: skip
     incident = installation.incident(request.incident)
     left = milliseconds_between(now, request.expires_at) // 1000
+    told = steps_taken(installation, request)
     mark = "DRILL  " if request.drill else ""
     say.head(f"{mark}{request.id}  {purpose_in_words(request.purpose)}: {plain(request.what)}")
     may = may_answer(installation, request, verdict)
@@ -95,11 +118,12 @@ def _show(
             ("why", request.why),
             ("breaks", request.blast_radius),
             ("undo", f"{request.reversibility.meaning}: {request.undo}"),
-            ("evidence", f"sealed, manifest {short(request.manifest)}" if request.manifest else "WAIVED: unsafe to wait"),
+            ("evidence", evidence_of(installation, request)),
             ("asked by", f"{asked_by}, {ago(request.asked_at, now)}"),
             ("answered", ", ".join(verdict.approvers) or "nobody yet"),
             ("still needed", (f"{verdict.still_needed} of {', '.join(request.roles)}"
                              f" (may answer: {', '.join(may) or 'nobody who is listed'})")),
+            *([("told", told)] if told else []),
             ("expires", f"in {duration(left)}; silence is a no" if left > 0 else "it has expired; nothing is done"),
         ),
     )  # fmt: skip

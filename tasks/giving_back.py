@@ -7,8 +7,9 @@ Rules of `undo`, in order:
    Two that photographed the same state, because they acted in the same instant, would wait for each other for ever:
    once the other incident is closed, people who are asked for it (`quell undo`) give back, and the other is told.
 2. The guard undoes under the grant, by compare-and-set. What fails calls a person until it was given back.
-3. Whether the path works again is looked at, and written down: once, as long as other acts of this incident stand,
-   because they may keep it shut; else for as long as the system is known to lag.
+3. Whether the path works again is looked at, and written down: once, where another act that stands is proven by the
+   same probe or another incident keeps the same away, because they keep it shut; else for as long as the system is
+   known to lag. What another incident keeps away is named to people, who would wonder.
 4. Everything else of this incident that was taken away is looked at again: a broad undo can undo a narrow act.
 """
 
@@ -26,7 +27,7 @@ from runbooks.domain.containment import (
 )
 from runbooks.domain.errors import ContainmentError, LedgerError, Outcome, QuellError, UndoImpossibleError
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.situation import UNTIL_UNDONE
+from runbooks.domain.situation import UNTIL_REVIEWED, UNTIL_UNDONE
 from tasks.announcing import call_people
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for, when_free
@@ -164,9 +165,11 @@ def _look_whether_it_works(installation: Installation, writer: Pen, action: Cont
     key = f"probed/{action.undo_key}"
     if not action.probes or writer.find(key) is not None:
         return
-    rows = action_rows(plan_of(installation, action.incident), writer.entries(action.incident))
-    stands = [row.action for row in rows if row.status in STANDS and row.action != action.id]
-    deadline = monotonic() + (0 if stands else action.lag_seconds + MARGIN_SECONDS)
+    plan = plan_of(installation, action.incident)
+    rows = [row for row in action_rows(plan, writer.entries(action.incident)) if row.action != action.id]
+    shutters = [r.action for r in rows if r.status in STANDS and {*plan.action(r.action).probes} & {*action.probes}]
+    elsewhere = sorted({str(entry.incident) for entry in _kept_elsewhere(installation, action)})
+    deadline = monotonic() + (0 if shutters or elsewhere else action.lag_seconds + MARGIN_SECONDS)
     rounds = 1
     while True:
         seen = glance(installation, action)
@@ -178,12 +181,23 @@ def _look_whether_it_works(installation: Installation, writer: Pen, action: Cont
     because = f"it works again on {', '.join(sorted(seen))}"
     if shut:
         because = f"it came back and does not work yet on {', '.join(sorted(shut))}"
-        because += f"; {', '.join(stands)} may keep it shut" if stands else ""
+        because += f"; {', '.join(shutters)} may keep it shut" if shutters else ""
+        because += f"; {', '.join(elsewhere)} keeps it away too" if elsewhere else ""
     found = Looked(
         status=judge_probes(seen, 1)[0], because=because, rounds=rounds, effective_at=None,
         saw=tuple(f"{name}: {results[-1].passage}" for name, results in seen.items()),
     )  # fmt: skip
     write_probes(writer, action, found, key, {"again": True, "after": action.id, "effect": action.undo_key})
+    if shut and elsewhere:
+        call_people(
+            installation, writer, action.incident, f"still-away/{action.undo_key}",
+            {
+                "action": action.id, "because": because, "until": UNTIL_REVIEWED,
+                "needed": f"{action.id} was given back here and stays away, because {', '.join(elsewhere)} keeps it "
+                          f"away too: give it back there, when that is right (quell undo {elsewhere[0]})",
+            },
+            what=f"still-away/{action.undo_key}", subject={"action": action.digest()},
+        )  # fmt: skip
 
 
 def verify_the_others(installation: Installation, writer: Pen, undone: ContainmentAction) -> None:

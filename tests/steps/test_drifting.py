@@ -149,7 +149,11 @@ def test_what_happened_while_it_looked_is_not_taken_for_drift(desk: Desk, monkey
 
     monkeypatch.setattr(Memory, "_probe", slow)
     response = Presence(place, incident, flow_actor("test"), "run")
-    meanwhile.append(lambda: response.__enter__() and None)
+
+    def wakes() -> None:
+        response.__enter__()
+
+    meanwhile.append(wakes)
     watch.look(incident)
     assert stands(desk, incident) is ContainmentStatus.EFFECTIVE, "the response woke: it may be giving back"
     response.__exit__(None, None, None)

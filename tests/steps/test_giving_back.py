@@ -92,6 +92,7 @@ def test_what_another_incident_keeps_away_too_comes_back_only_after_it(desk: Des
     assert give_back.fn(newer, TOOL) == "undone"
     assert status(desk) == "off", "the newer one gives back what it found: off"
     close(desk, newer)
+    assert f"because {older} keeps it away too" in needed(desk, newer)
     assert give_back.fn(older, TOOL) == "undone"
     assert status(desk) == "on"
     assert f"quell undo {older}" not in needed(desk, older)

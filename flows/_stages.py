@@ -17,9 +17,10 @@ from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict
 from runbooks.domain.incident import Archetype
 from tasks.alternatives import offer_alternatives
-from tasks.containment import contain, give_back, judge, plan_again, plan_containment
+from tasks.containment import contain, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import request_approvals, take_in_answers
+from tasks.giving_back import give_back
 from tasks.giving_way import give_way
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest

@@ -1,12 +1,15 @@
 """Telling people that an incident is there: once per incident and severity, once for a whole storm. A duty of the keeper.
 
+And calling them when a response cannot go on, or ended, without what it wanted: on record and told, once each.
+
 Whom: the channels of the policy's `opening_channels`. Only quell's own words go out (law 8).
 """
 
 from runbooks.domain.incident import Archetype, Incident
 from runbooks.domain.instants import Instant, milliseconds_between
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.situation import classification_of
+from runbooks.domain.value import Digest, Json
 from tasks.incident import opening_key
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, Pen
@@ -38,6 +41,25 @@ def _taken_for(installation: Installation, incident: Incident) -> str:
         return ""
     found = classification_of(installation.store.entries(incident.id))
     return f" It was taken for {found.in_words}." if found else ""
+
+
+def call_people(
+    installation: Installation, writer: Pen, incident_id: str, key: str, body: dict[str, Json], *, what: str,
+    subject: dict[str, Digest] | None = None,
+) -> LedgerEntry:  # fmt: skip
+    """Write that a person is needed, and tell whoever policy names, of each `what` once; in a storm once for all of it.
+
+    `what` is a kind of call, or `kind/which`. `needed` in `body` goes out, so it holds only quell's own words.
+    """
+    entry = writer.write(EntryType.PERSON_NEEDED, key, incident=incident_id, subject=subject, body=body)
+    incident = installation.incident(incident_id)
+    once = f"{what}/{incident_id}" if incident.storm is None else f"{what.partition('/')[0]}/{incident.storm}"
+    tell_people(
+        installation, writer, f"called/{once}", incident=incident_id, channels=_channels(installation, incident_id),
+        title=f"quell: {incident_id} needs a person{' (DRILL)' if incident.drill else ''}",
+        text=f"{body['needed']}. Look: quell show {incident_id}",
+    )  # fmt: skip
+    return entry
 
 
 def _channels(installation: Installation, incident_id: str) -> tuple[str, ...]:

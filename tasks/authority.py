@@ -189,6 +189,16 @@ class LedgerAuthority:
             body={"action": action.id, "effect": claim.effect_key, "fence": claim.fence},
         )  # fmt: skip
 
+    def may_have_arrived(self, claim: Claim, action: ContainmentAction) -> bool:
+        """Every earlier sending of this effect must be on record as refused; else one may still be on its way."""
+        kinds = (EntryType.EFFECT_SENDING, EntryType.EFFECT_FAILED)
+        mine = [e for e in self._pen.entries(action.incident, types=kinds) if e.body.get("effect") == claim.effect_key]
+        refused = {e.body.get("fence") for e in mine if e.type is EntryType.EFFECT_FAILED}
+        return any(
+            e.type is EntryType.EFFECT_SENDING and e.body["fence"] != claim.fence and e.body["fence"] not in refused
+            for e in mine
+        )
+
     def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
         """Record the receipt, once."""
         undoing = claim.effect_key == action.undo_key

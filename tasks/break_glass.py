@@ -22,8 +22,9 @@ from runbooks.domain.instants import later
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
 from tasks.approval import judge_all, plan_of
-from tasks.containment import act, undo
+from tasks.containment import act
 from tasks.evidence import seal_now
+from tasks.giving_back import undo
 from tasks.glass_telling import GIVEN_BACK, tell_left
 from tasks.glasses import glass_in, glasses_of, standing_alone, stands, turns
 from tasks.installation import Installation

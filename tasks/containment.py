@@ -4,8 +4,8 @@ from time import monotonic
 
 from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment
+from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import (
-    UNDO_IMPOSSIBLE,
     ContainmentAction,
     ContainmentStatus,
     Passage,
@@ -18,15 +18,17 @@ from runbooks.domain.errors import (
     LedgerError,
     Outcome,
     QuellError,
-    UndoImpossibleError,
 )
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.situation import UNTIL_APPLIED, UNTIL_REVIEWED
 from runbooks.domain.value import Digest, Json, Value
+from tasks.announcing import call_people
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for, when_free
+from tasks.connectors.base import Connector
 from tasks.installation import Installation
-from tasks.ledger import Pen
+from tasks.ledger import Pen, clock
 from tasks.planning import plan_now
 from tasks.presence import AnotherRunWorksError
 from tasks.step import here, pen, step
@@ -61,9 +63,12 @@ def act(
     except (LedgerError, AnotherRunWorksError):
         raise  # the act may have been sent; the next run reads back and knows
     except ContainmentError as error:
+        if error.outcome is Outcome.UNKNOWN:
+            _call_to_look(installation, writer, action, error)
+            return ContainmentStatus.UNKNOWN
         if error.outcome is Outcome.NOT_DONE:
             _failed(writer, action, error)
-        return ContainmentStatus.UNKNOWN if error.outcome is Outcome.UNKNOWN else ContainmentStatus.FAILED
+        return ContainmentStatus.FAILED
     except QuellError as error:
         _failed(writer, action, error)
         return ContainmentStatus.FAILED
@@ -78,12 +83,26 @@ def _failed(writer: Pen, action: ContainmentAction, error: QuellError) -> None:
     )  # fmt: skip
 
 
+def _call_to_look(installation: Installation, writer: Pen, action: ContainmentAction, error: QuellError) -> None:
+    """Nobody knows whether it was done: people hear of it now, and not only when everything else is settled."""
+    call_people(
+        installation, writer, action.incident, f"unknown/{action.effect_key}",
+        {
+            "action": action.id, "because": error.problem,
+            "needed": f"look at {action.target} of {action.system} itself: nobody knows whether {action.id} was done "
+                      "there; then decide whether to do it by hand",
+            "until": [UNTIL_APPLIED, UNTIL_REVIEWED],
+        },
+        what=f"unknown/{action.effect_key}", subject={"action": action.digest()},
+    )  # fmt: skip
+
+
 def prove(installation: Installation, writer: Pen, action: ContainmentAction, receipt: Receipt) -> ContainmentStatus:
     """Probe through the agent's own path, past its caches, until every path is refused N times or the deadline."""
     done = writer.find(f"probed/{action.effect_key}")
     if done is None:
         found = look(installation, action, action.deadline_seconds)
-        done = _write_probes(writer, action, found, f"probed/{action.effect_key}", {"applied_at": receipt.applied_at})
+        done = write_probes(writer, action, found, f"probed/{action.effect_key}", {"applied_at": receipt.applied_at})
     return ContainmentStatus(str(done.body["status"]))
 
 
@@ -108,10 +127,7 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
     deadline = monotonic() + deadline_seconds  # nobody who sets the clock makes this longer, or a refusal older
     lasted: dict[str, tuple[float, float]] = {}
     results: dict[str, tuple[ProbeResult, ...]] = dict.fromkeys(action.probes, ())
-    eyes = {
-        name: installation.connector(action.system, system.probes[name].connector, configuration)
-        for name in action.probes
-    }
+    eyes = _eyes(installation, configuration, action)
     status, because = judge_probes(results, configuration.policy.probes_in_a_row)
     rounds, wait = 0, limits.probe_confirm_milliseconds
     while eyes:
@@ -138,9 +154,31 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
     )  # fmt: skip
 
 
-def _write_probes(
-    writer: Pen, action: ContainmentAction, found: Looked, key: str, more: dict[str, Json]
-) -> LedgerEntry:
+def glance(installation: Installation, action: ContainmentAction) -> dict[str, tuple[ProbeResult, ...]]:
+    """What each path shows in one look, taking no longer than the connectors' own deadlines."""
+    configuration = installation.active()
+    probes = configuration.systems[action.system].probes
+    seen: dict[str, tuple[ProbeResult, ...]] = {}
+    for name, connector in _eyes(installation, configuration, action).items():
+        try:
+            found = connector.probe(name, probes[name].settings, f"{action.incident}-{name}-glance".lower())
+        except QuellError as error:
+            found = ProbeResult(probe=name, passage=Passage.UNCLEAR, saw=error.problem, at=clock())
+        seen[name] = (found,)
+    return seen
+
+
+def _eyes(
+    installation: Installation, configuration: Configuration, action: ContainmentAction
+) -> dict[str, Connector]:  # fmt: skip
+    probes = configuration.systems[action.system].probes
+    return {
+        name: installation.connector(action.system, probes[name].connector, configuration) for name in action.probes
+    }
+
+
+def write_probes(writer: Pen, action: ContainmentAction, found: Looked, key: str, more: dict[str, Json]) -> LedgerEntry:
+    """Write what was seen; `more` may say of which effect, if not of the act itself."""
     return writer.write(
         EntryType.PROBES_JUDGED, key, incident=action.incident, subject={"action": action.digest()},
         body={
@@ -148,30 +186,6 @@ def _write_probes(
             "effective_at": found.effective_at, "probes": found.rounds, "saw": list(found.saw), **more,
         },
     )  # fmt: skip
-
-
-def verify_the_others(installation: Installation, writer: Pen, undone: ContainmentAction) -> None:
-    """After something was given back: is everything else still taken away? A broad undo can undo a narrow act."""
-    plan = plan_of(installation, undone.incident)
-    for row in action_rows(plan, writer.entries(undone.incident)):
-        if row.action == undone.id or row.status is not ContainmentStatus.EFFECTIVE:
-            continue
-        action = plan.action(row.action)
-        key = f"probed/{action.effect_key}/after"
-        if action.verb in UNDO_IMPOSSIBLE and writer.find(key) is not None:
-            continue  # looked at once with the rest back; from then on a newly issued one works, rightly
-        found = look(installation, action, action.lag_seconds + 3)
-        _write_probes(
-            writer, action, found, key if action.verb in UNDO_IMPOSSIBLE else f"{key}/{undone.undo_key}",
-            {"again": True, "after": undone.id},
-        )  # fmt: skip
-        if found.status is not ContainmentStatus.EFFECTIVE:
-            writer.write(
-                EntryType.PERSON_NEEDED, f"no-longer/{action.effect_key}/{undone.undo_key}", incident=action.incident,
-                subject={"action": action.digest()},
-                body={"action": action.id, "because": f"no longer effective after {undone.id} came back: "
-                      + found.because},
-            )  # fmt: skip
 
 
 def _since(seen: tuple[ProbeResult, ...]) -> str:
@@ -182,43 +196,6 @@ def _since(seen: tuple[ProbeResult, ...]) -> str:
             break
         began = result.at
     return began
-
-
-@step("give back")
-def give_back(incident_id: str, action_id: str, purpose: str = Purpose.RE_ENABLE) -> str:
-    """Undo one act from its photograph, under its own grant, then look whether the path works again."""
-    installation, writer = here(), pen()
-    action = plan_of(installation, incident_id).action(action_id)
-    return undo(installation, writer, action, Purpose(purpose))
-
-
-def undo(
-    installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose, *,
-    glass: LedgerEntry | None = None,
-) -> str:  # fmt: skip
-    """The same for any caller; returns `undone`, `impossible` or `failed`."""
-    configuration = installation.active()
-    authority = LedgerAuthority(installation, writer)
-    try:
-        connector = installation.connector(action.system, action.connector, configuration)
-        grant = grant_for(installation, writer, action, purpose, glass)
-        when_free(installation, lambda: connector.reverse(action, grant, authority))
-    except (LedgerError, AnotherRunWorksError):
-        raise
-    except UndoImpossibleError as error:
-        writer.write(
-            EntryType.UNDO_IMPOSSIBLE, f"impossible/{action.undo_key}", incident=action.incident,
-            subject={"action": action.digest()}, body={"action": action.id, "because": error.problem},
-        )  # fmt: skip
-        return "impossible"
-    except QuellError as error:
-        writer.write(
-            EntryType.PERSON_NEEDED, f"undo-failed/{action.undo_key}/{error.problem}"[:200], incident=action.incident,
-            subject={"action": action.digest()}, body={"action": action.id, "because": str(error)},
-        )  # fmt: skip
-        return "failed"
-    verify_the_others(installation, writer, action)
-    return "undone"
 
 
 @step("take away again")
@@ -266,8 +243,17 @@ def judge(incident_id: str) -> ContainmentVerdict:
         body={"verdict": verdict.as_json(), "because": verdict.because},
     )  # fmt: skip
     if plan.actions and not verdict.complete:
-        writer.write(
-            EntryType.PERSON_NEEDED, f"partial/{incident_id}", incident=incident_id,
-            body={"because": verdict.because, "needed": "decide about what is missing"},
+        call_people(
+            installation, writer, incident_id, f"partial/{incident_id}",
+            {
+                "because": verdict.because, "needed": f"decide about what is not taken away: {_named(verdict)}",
+                "until": UNTIL_REVIEWED,
+            },
+            what="partial",
         )  # fmt: skip
     return verdict
+
+
+def _named(verdict: ContainmentVerdict) -> str:
+    """The acts that are missing, by their ids alone: their reasons may hold words of the far side."""
+    return ", ".join(text.partition(" ")[0] for text in verdict.missing)

@@ -6,8 +6,8 @@ A page is a view; each is made anew from the record.
 from runbooks.domain.case import TIMES_ARE, action_rows
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
-from runbooks.domain.instants import milliseconds_between
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.instants import Instant, milliseconds_between
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.review import Review
 from runbooks.domain.situation import classification_of
@@ -156,16 +156,35 @@ def leave_containment(incident_id: str) -> None:
         "containment", incident_id,
         f"{_mark(incident)}## What was taken away: {headline}\n\n*Applied*: the system said yes. *Effective*: the "
         "harmful path was refused several times in a row, through the path that the agent itself uses. Times are UTC."
+        f"{_probed_last(writer.last(incident_id, EntryType.PROBES_JUDGED))} How it stands now: `quell show {incident_id}`"
         "\n\n| What | Status | Applied | Effective | Given back | Why we say so |\n|---|---|---|---|---|---|\n"
         f"{table}\n\n" + (f"### Not planned\n{refused}\n" if refused else ""),
         headline,
     )  # fmt: skip
 
 
+def _probed_last(entry: LedgerEntry | None) -> str:
+    return "" if entry is None else f" Last probed for this page at {entry.at[11:19]}."
+
+
 def _lag(applied: str | None, effective: str | None) -> str:
     if not applied or not effective:
         return ""
     return f" ({max(0, milliseconds_between(applied, effective)) / 1000:.1f} s later)"
+
+
+def leave_reissue(incident_id: str, revoked: list[tuple[str, str]], until: Instant) -> None:
+    """What somebody must issue anew before the fix can be tried: titles of what was revoked, and how it comes back."""
+    lines = "\n".join(f"- **{clean(title)}** was done. {clean(how)}" for title, how in revoked)
+    _leave(
+        "reissue", incident_id,
+        f"{_mark(here().incident(incident_id))}## Somebody must issue a new token\n\n{lines}\n\nWhat was revoked "
+        "cannot come back, and the agent cannot work without it, so the fix cannot be tried. Its owner issues a new "
+        "one, in the system that issues them; nothing need be told to quell, which looks every few seconds. The "
+        f"harmful tools stay off.\n\nIt waits until {until[11:16]} UTC. Without a new one by then, the fix counts as one "
+        "that does not hold, and nothing is given back.\n",
+        "A new token is needed before the fix can be tried",
+    )  # fmt: skip
 
 
 def leave_recovery(incident_id: str) -> None:

@@ -5,27 +5,36 @@ from concurrent.futures import ThreadPoolExecutor
 
 from runbooks.domain.case import action_rows
 from runbooks.domain.configuration import TrialSpec
-from runbooks.domain.containment import ContainmentStatus
+from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentStatus
 from runbooks.domain.evidence import EvidenceClass, Manifest
 from runbooks.domain.incident import Incident
-from runbooks.domain.instants import later
+from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.recovery import Bar, RecoveryVerdict, Seen, Trial, TrialKind, judge_recovery
+from runbooks.domain.situation import UNTIL_REVIEWED, UNTIL_TRIED
 from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Value
+from tasks.announcing import call_people
 from tasks.approval import plan_of
 from tasks.connectors.base import Connector
 from tasks.evidence import sealed_items
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
-from tasks.step import here, pen, step
+from tasks.pages import leave_reissue
+from tasks.presence import demand_presence
+from tasks.step import here, pen, run_id, step
 from tasks.waiting import pause
 
 _AT_ONCE = 2
 """Trials in flight at once: enough to keep an agent busy, too few to be a load test."""
 
-READY_SECONDS = 60
-"""How long the agent may take to work again before the trials begin without waiting."""
+_READY_PAUSE_SECONDS = 0.5, 5.0
+"""Between two looks whether the agent works: at first, and at last."""
+
+
+_DONE = (
+    ContainmentStatus.EFFECTIVE, ContainmentStatus.APPLIED, ContainmentStatus.PARTIAL, ContainmentStatus.UNVERIFIED,
+)  # fmt: skip
 
 
 class Trials(Value):
@@ -50,9 +59,14 @@ def validate_recovery(incident_id: str) -> bool:
         },
     )  # fmt: skip
     if not verdict.passed:
-        writer.write(
-            EntryType.PERSON_NEEDED, f"recovery-failed/{incident_id}", incident=incident_id,
-            body={"because": "; ".join(verdict.reasons), "needed": "correct the cause; what was taken away stays away"},
+        call_people(
+            installation, writer, incident_id, f"recovery-failed/{incident_id}",
+            {
+                "because": "; ".join(verdict.reasons), "until": UNTIL_REVIEWED,
+                "needed": "the fix does not hold: correct the cause. What was taken away stays away until people give "
+                          f"it back (quell undo {incident_id})",
+            },
+            what="recovery-failed",
         )  # fmt: skip
     return bool(entry.body["passed"])
 
@@ -69,6 +83,7 @@ def _judge(installation: Installation, writer: Pen, incident: Incident) -> Recov
         verdict = judge_recovery(incident.id, (), bar, clock())
         return verdict.model_copy(update={"reasons": (lacking, *verdict.reasons)})
     connectors = [installation.connector(incident.system, spec.connector, configuration) for _ in range(_AT_ONCE)]
+    _wait_until_it_answers(installation, writer, connectors[0], incident, spec)
     trials = _make_trials(connectors, incident, spec, recorded, bar)
     writer.write(
         EntryType.TRIALS_MADE, f"trials/{incident.id}", incident=incident.id,
@@ -93,7 +108,6 @@ def _make_trials(
     connectors: list[Connector], incident: Incident, spec: TrialSpec, recorded: list[str], bar: Bar
 ) -> tuple[Trial, ...]:
     benign = list(spec.benign)
-    _wait_until_it_answers(connectors[0], incident, spec, benign)
     wanted = [(TrialKind.ATTACK, recorded[n % len(recorded)]) for n in range(bar.trials)]
     wanted += [(TrialKind.BENIGN, benign[n % len(benign)]) for n in range(bar.benign_trials if benign else 0)]
 
@@ -110,17 +124,53 @@ def _make_trials(
     return tuple(trial for _, trial in sorted((p for lane in lanes for p in lane), key=lambda p: p[0]))
 
 
-def _wait_until_it_answers(connector: Connector, incident: Incident, spec: TrialSpec, benign: list[str]) -> None:
-    """An agent whose token is being issued anew gets a while; one that stays silent makes the trials unclear."""
-    deadline = later(clock(), READY_SECONDS)
-    number = 0
-    while benign and clock() < deadline:
+def _wait_until_it_answers(
+    installation: Installation, writer: Pen, connector: Connector, incident: Incident, spec: TrialSpec
+) -> None:  # fmt: skip
+    """An agent that was stopped gets a while to work again; one that stays silent makes the trials unclear.
+
+    Where its token was revoked it cannot work before somebody issues a new one: people are called and waited for.
+    """
+    number, until = 0, None
+    wait, longest = _READY_PAUSE_SECONDS
+    while spec.benign and (until is None or clock() < until):
         number += 1
         mark = f"{incident.id}-ready-{number}".lower()
-        seen = connector.trial(incident.archetype, spec.settings, benign[0], mark, TrialKind.BENIGN).seen
+        seen = connector.trial(incident.archetype, spec.settings, spec.benign[0], mark, TrialKind.BENIGN).seen
         if seen is Seen.HIT:
             return
-        pause(0.5)
+        until = until or _waited_for_until(installation, writer, incident)
+        pause(wait)
+        wait = min(1.3 * wait, longest)
+        demand_presence()
+
+
+def _waited_for_until(installation: Installation, writer: Pen, incident: Incident) -> Instant:
+    """When the trials begin at the latest; with a revoked token counted from the call, however often the run restarts."""
+    limits = installation.settings.limits
+    plan = plan_of(installation, incident.id)
+    rows = action_rows(plan, writer.entries(incident.id))
+    revoked = [
+        plan.action(row.action) for row in rows if row.verb in UNDO_IMPOSSIBLE and row.status in _DONE
+    ]  # fmt: skip
+    if not revoked:
+        return later(clock(), limits.recovery_ready_seconds)
+    names = ", ".join(action.id for action in revoked)
+    called = call_people(
+        installation, writer, incident.id, f"reissue/{incident.id}",
+        {
+            "because": f"revoked for good, and the agent cannot work without: {names}. {revoked[0].undo}",
+            "needed": f"issue a new one for {names} of {incident.system}: it was revoked, and the agent cannot work "
+                      f"without. The fix is tried as soon as it works; after {limits.reissue_wait_minutes} min without "
+                      "it the fix counts as one that does not hold",
+            "until": [UNTIL_TRIED],
+        },
+        what="reissue",
+    )  # fmt: skip
+    until = later(called.at, 60 * limits.reissue_wait_minutes)
+    if run_id() is not None:
+        leave_reissue(incident.id, [(action.title, action.undo) for action in revoked], until)
+    return until
 
 
 @step("what must come back for the trials")
@@ -142,8 +192,7 @@ def _planned(incident_id: str, which: str) -> list[str]:
     plan = plan_of(installation, incident_id)
     runbook = installation.runbook(incident.archetype, installation.configuration(plan.configuration))
     verbs = getattr(runbook.recovery, which)
-    standing = (ContainmentStatus.EFFECTIVE, ContainmentStatus.APPLIED, ContainmentStatus.PARTIAL,
-                ContainmentStatus.UNVERIFIED, ContainmentStatus.UNDONE)  # fmt: skip
+    standing = (*_DONE, ContainmentStatus.UNDONE)
     rows = action_rows(plan, writer.entries(incident_id))
     return [row.action for row in rows if row.verb in verbs and row.status in standing]
 

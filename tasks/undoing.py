@@ -15,17 +15,10 @@ from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
 from tasks.approval import ask, judge_all, people_who_disabled, plan_of, settle, verdict_on
-from tasks.containment import undo
+from tasks.giving_back import STANDS, undo
 from tasks.glasses import standing_alone, stands
 from tasks.installation import Installation
 from tasks.ledger import Pen
-
-STANDS = (
-    ContainmentStatus.APPLIED,
-    ContainmentStatus.EFFECTIVE,
-    ContainmentStatus.PARTIAL,
-    ContainmentStatus.UNVERIFIED,
-)
 
 
 class UndoLine(Value):

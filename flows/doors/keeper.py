@@ -15,6 +15,8 @@ every start is idempotent under its key:
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 9. show      what waits for people, and what is overdue, on one page inside Prefect: the artifact `inbox`.
+10. watch    what is taken away is looked at while people are waited for: somebody might turn it on again. In a thread of its
+             own, because a far side may hang.
 """
 
 import logging
@@ -29,6 +31,7 @@ from types import FrameType
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.afterwards import Afterwards
+from flows.doors.beside import Beside
 from flows.doors.interference import keep_the_way_clear, note_deleted, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
@@ -41,6 +44,7 @@ from tasks.anchors import AnchorDuty
 from tasks.announcing import Announcer
 from tasks.approval import answerable, judge_all, settle
 from tasks.break_glass import end_overdue
+from tasks.drifting import DriftWatch
 from tasks.engine import (
     one_line,
     ring,
@@ -67,6 +71,7 @@ log = logging.getLogger("quell.keeper")
 
 ROUNDS_PER_LOOK_AT_STARTS = 5
 ROUNDS_PER_LOOK_AT_SOURCES = 10
+ROUNDS_PER_WATCH = 5
 MOST_BEGINNINGS = 5
 """Of one start from the form; after that a person looks."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
@@ -87,6 +92,8 @@ def run_keeper(home: Path) -> int:
     announcer, afterwards, rounds = Announcer(installation), Afterwards(installation), 0
     inbox = InboxPage(installation)
     attended: dict[str, tuple[int, float]] = {}
+    drift = DriftWatch(installation)
+    watch = Beside("drift", lambda: watch_for_drift(installation, drift))
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
             once("break-glass", lambda: after_glass(installation))
@@ -102,6 +109,8 @@ def run_keeper(home: Path) -> int:
                 for incident in afterwards.incidents():
                     once(incident, partial(attend, installation, incident))
             once("leftovers", leftovers.tidy)
+            if rounds % ROUNDS_PER_WATCH == 0:
+                watch.keep()
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
                 once("defects", lambda: watch_defects(installation, installation.pen(KEEPER), clock()))
@@ -126,6 +135,17 @@ def open_incidents(installation: Installation) -> list[str]:
     closed = {entry.incident for entry in installation.store.entries(types=(EntryType.INCIDENT_CLOSED,))}
     opened = installation.store.entries(types=(EntryType.INCIDENT_OPENED,))
     return [entry.incident for entry in opened if entry.incident and entry.incident not in closed]
+
+
+def watch_for_drift(installation: Installation, drift: DriftWatch) -> None:
+    """Once over all open incidents whose response sleeps; one that cannot be looked at does not keep from the others."""
+    for incident in open_incidents(installation):
+        once(incident, partial(_watch_if_asleep, installation, drift, incident))
+
+
+def _watch_if_asleep(installation: Installation, drift: DriftWatch, incident: str) -> None:
+    if waiting_form(installation.store.entries(incident)) is not None:
+        drift.watch(incident)
 
 
 def keep(installation: Installation, incident: str, *, look: Look) -> None:

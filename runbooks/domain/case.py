@@ -61,7 +61,7 @@ def action_rows(plan: Plan, entries: list[LedgerEntry]) -> tuple[ActionRow, ...]
     return tuple(rows)
 
 
-def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: C901, PLR0911 - one answer per kind of entry
+def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: C901, PLR0911, PLR0912 - one answer per kind of entry
     because = str(entry.body.get("because", ""))
     re_enabling = entry.body.get("purpose") not in (None, "contain")
     match entry.type:
@@ -73,15 +73,19 @@ def _change(entry: LedgerEntry) -> dict[str, object]:  # noqa: C901, PLR0911 - o
             return {"undo_note": f"stays off: {because}"}
         case EntryType.EFFECT_APPLIED:
             return {"status": ContainmentStatus.APPLIED, "applied_at": entry.at, "because": because}
+        case EntryType.EFFECT_FAILED | EntryType.EFFECT_UNKNOWN if str(entry.body.get("effect")).startswith("undo/"):
+            return {"undo_note": f"not yet: {because}"}  # what was taken away stands as it stood
         case EntryType.EFFECT_FAILED:
             return {"status": ContainmentStatus.FAILED, "because": because}
         case EntryType.EFFECT_UNKNOWN:
             return {"status": ContainmentStatus.UNKNOWN, "because": because}
         case EntryType.EFFECT_REFUSED if not re_enabling:
             return {"because": because}
+        case EntryType.PROBES_JUDGED if str(entry.body.get("effect")).startswith("undo/"):
+            return {"undo_note": because}
         case EntryType.PROBES_JUDGED:
             status = ContainmentStatus(str(entry.body["status"]))
-            if entry.body.get("again") and status is ContainmentStatus.EFFECTIVE:
+            if entry.body.get("again") and status is ContainmentStatus.EFFECTIVE and not entry.body.get("watched"):
                 return {}
             effective = str(entry.body["effective_at"]) if entry.body.get("effective_at") else None
             return {"status": status, "because": because, "effective_at": effective}
@@ -131,12 +135,21 @@ def judge_ending(near_miss: bool, rows: tuple[ActionRow, ...], entries: list[Led
     recovery = next((e for e in reversed(entries) if e.type is EntryType.RECOVERY_JUDGED), None)
     if recovery is not None and recovery.body["passed"] and contained.complete:
         asked = [e for e in entries if e.type in (EntryType.REQUEST_DENIED, EntryType.REQUEST_EXPIRED)]
-        kept_off = any(entry.body["purpose"] != "contain" for entry in asked)
+        kept_off = any(entry.body["purpose"] != "contain" for entry in asked) or _failed_to_give_back(rows, entries)
         return Ending.CONTAINED if kept_off else Ending.RECOVERED
     if contained.complete:
         return Ending.CONTAINED
     some = contained.anything or any(row.status is ContainmentStatus.PARTIAL for row in rows)
     return Ending.PARTIAL if some else Ending.NOT_CONTAINED
+
+
+def _failed_to_give_back(rows: tuple[ActionRow, ...], entries: list[LedgerEntry]) -> bool:
+    """Whether people consented to giving something back, and it did not come back."""
+    granted = {
+        entry.body["action"] for entry in entries
+        if entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] != "contain"
+    }  # fmt: skip
+    return any(row.action in granted and row.status is not ContainmentStatus.UNDONE for row in rows)
 
 
 TIMES_ARE = "detect: from when it began; open: from when it was noticed; the others: from the opening"

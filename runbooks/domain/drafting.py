@@ -2,7 +2,7 @@
 
 from runbooks.domain.case import ActionRow, action_rows, judge_containment, stage_times
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.containment import ContainmentStatus, Plan
+from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentStatus, Plan
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
 from runbooks.domain.instants import Instant, moment
@@ -132,7 +132,12 @@ def _actions(
                    because="an incident that is not a test comes back"),
     ]  # fmt: skip
     items += [
-        ActionItem(what=f"Reissue: {row.title}", owner=owner, due=soon, because=row.undo_note)
+        ActionItem(
+            what=f"{'Reissue' if row.verb in UNDO_IMPOSSIBLE else 'Give back, or decide that it stays away'}: {row.title}",
+            owner=owner,
+            due=soon,
+            because=row.undo_note,
+        )
         for row in rows
         if row.undo_note and row.status is not ContainmentStatus.UNDONE
     ]

@@ -107,6 +107,9 @@ class Authority(Protocol):
     def sending(self, claim: Claim, action: ContainmentAction) -> None:
         """Record that the effect is about to be sent."""
 
+    def may_have_arrived(self, claim: Claim, action: ContainmentAction) -> bool:
+        """Whether this effect was sent under an earlier claim, and the record does not say that it was refused."""
+
     def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
         """Record the receipt of an effect, or of its undoing."""
 

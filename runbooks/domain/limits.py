@@ -29,6 +29,13 @@ class Limits(BaseModel):
         ge=0,
         description="how long it must stay refused; more for systems whose replicas learn one after the other",
     )
+    recovery_ready_seconds: int = Field(60, ge=1, le=3600, description="for an agent to work before the fix is tried")
+    reissue_wait_minutes: int = Field(
+        30, ge=1, le=1440, description="the same where its token was revoked: somebody must issue a new one"
+    )
+    drift_watch_seconds: int = Field(
+        60, ge=5, le=3600, description="between two looks at what is taken away, while people are waited for"
+    )
     anchor_directory: str = Field("", description="folder or s3://bucket/prefix for signed heads; empty: none")
     anchor_s3: BucketSettings | None = Field(None, description="the same for the bucket of anchor_directory")
     anchor_tsa_url: str = Field("", description="RFC 3161 time-stamp authority; empty: none")

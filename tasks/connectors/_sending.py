@@ -61,6 +61,9 @@ class Sending:
         objection = self._effect.objection(state)
         if objection is not None:
             raise self._failed(so_far, objection)
+        resumed = self._claim.resumed and not self._effect.repeatable
+        if resumed and self._authority.may_have_arrived(self._claim, self._action):  # 8
+            raise self._failed(Outcome.UNKNOWN, "it was sent before, may still arrive, and must not be sent twice")
         after: dict[str, str] | None = None
         for _ in range(MOST_SENDINGS):
             again = self._send(state)

@@ -18,6 +18,7 @@ Rules of `perform`, in order:
 7. Right before each sending the claim must still be held, and that it is being sent is recorded.
 8. A refusal means not done. An unclear answer is read back for a bounded time; only an act that may be repeated
    safely, whose before-state is still there, is sent once more; else the outcome is unknown and a person decides.
+   So it stays for whoever claims it next: what may not be repeated, was sent and was not refused, is only read back.
 9. What the far side says is not enough: it is read back, and only the desired state makes a receipt.
 
 Rules of `reverse`: the same, under a grant for the undo key, and

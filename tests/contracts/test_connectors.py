@@ -209,8 +209,12 @@ def test_a_lost_request_is_sent_once_more_only_where_that_is_safe(case: Case) ->
         case.perform()
     assert caught.value.outcome is Outcome.UNKNOWN
     assert case.record.failures[0][1] is Outcome.UNKNOWN
+    case.record.end_leases()
+    with pytest.raises(ContainmentError, match="must not be sent twice") as again:
+        case.connector().perform(case.action, case.grant, case.authority("worker-2"))
+    assert again.value.outcome is Outcome.UNKNOWN
     assert case.far.effects() == 0
-    assert case.record.journal.count("sending") == 1
+    assert case.record.journal.count("sending") == 1, "the first request may still be on its way"
 
 
 def test_a_far_side_that_is_down_is_not_done_and_leaks_nothing(case: Case) -> None:

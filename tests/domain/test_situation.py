@@ -61,3 +61,17 @@ def test_a_call_for_a_name_stays_past_the_closing_until_it_is_named() -> None:
     where = situation(story(unnamed, EntryType.PLAN_MADE, closed))
     assert (where.stage, where.calls) == ("closed: evidence only", ("say what it is",))
     assert situation(story(unnamed, closed, EntryType.INCIDENT_RECLASSIFIED)).calls == ()
+
+
+def test_a_call_that_names_its_ends_is_answered_by_these_about_the_same_act_and_by_nothing_else() -> None:
+    call = (EntryType.PERSON_NEEDED, {"needed": "look", "action": "tool", "until": ["effect_undone", "review_drafted"]})
+    closed = (EntryType.INCIDENT_CLOSED, {"ending": "contained"})
+    other, same = ((EntryType.EFFECT_UNDONE, {"action": name}) for name in ("prompt", "tool"))
+    assert situation(story(call, EntryType.REVIEW_SCHEDULED, closed, other)).calls == ("look",)
+    assert situation(story(call, closed, same)).calls == ()
+    assert situation(story(call, closed, EntryType.REVIEW_DRAFTED)).calls == ()
+
+
+def test_looking_again_is_no_stage() -> None:
+    again = (EntryType.PROBES_JUDGED, {"again": True})
+    assert situation(story(EntryType.PLAN_MADE, EntryType.EFFECT_UNDONE, again)).stage == "giving back"

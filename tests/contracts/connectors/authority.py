@@ -36,6 +36,10 @@ class Record:
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     failures: list[tuple[str, Outcome, str]] = field(default_factory=list)
+    sendings: list[tuple[str, int]] = field(default_factory=list)
+    """Effect key and fence of each."""
+    refused_sendings: list[tuple[str, int]] = field(default_factory=list)
+    """Of these the ones that ended as not done."""
     refusals: list[tuple[str, ...]] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
     ticks: "count[int]" = field(default_factory=count)
@@ -119,6 +123,13 @@ class MemoryAuthority:
         self._note("sending")
         assert action.id
         assert self.record.claims[claim.effect_key] == claim
+        self.record.sendings.append((claim.effect_key, claim.fence))
+
+    def may_have_arrived(self, claim: Claim, action: ContainmentAction) -> bool:
+        assert action.id
+        refused = {(key, fence) for key, fence in self.record.refused_sendings if key == claim.effect_key}
+        sent = {one for one in self.record.sendings if one[0] == claim.effect_key and one[1] != claim.fence}
+        return bool(sent - refused)
 
     def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
         self._note("done")
@@ -130,6 +141,8 @@ class MemoryAuthority:
         self._note("not_done")
         assert action.id
         self.record.failures.append((claim.effect_key, outcome, reason))
+        if outcome is Outcome.NOT_DONE:
+            self.record.refused_sendings.append((claim.effect_key, claim.fence))
 
     def refused(self, grant: Grant, action: ContainmentAction, reasons: tuple[str, ...]) -> None:
         self._note("refused")

@@ -12,6 +12,7 @@ every start is idempotent under its key:
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
+             Beside the others, in a thread of its own: a place that answers slowly holds nothing up.
 """
 
 import logging
@@ -25,6 +26,7 @@ from types import FrameType
 
 from prefect.client.schemas.objects import FlowRun
 
+from flows.doors.beside import Beside
 from flows.doors.interference import keep_the_way_clear, note_deleted, note_working
 from flows.doors.leftovers import Leftovers
 from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
@@ -76,7 +78,8 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
-    anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
+    leftovers, since = Leftovers(installation), clock()
+    anchors = Beside("anchors", partial(once, "anchors", AnchorDuty(installation).keep))
     announcer, rounds = Announcer(installation), 0
     attended: dict[str, tuple[int, float]] = {}
     with one_line():
@@ -93,7 +96,7 @@ def run_keeper(home: Path) -> int:
             once("leftovers", leftovers.tidy)
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
-            once("anchors", anchors.keep)
+            anchors.keep()
             rounds += 1
     return 0
 

@@ -46,8 +46,10 @@ class Abilities:
 class Bucket(BucketClient):
     """A bucket that stores and locks, and whose every write is checked."""
 
-    def __init__(self, location: str, settings: BucketSettings | None, secret: Callable[[str], str]) -> None:
-        super().__init__(location, settings, secret)
+    def __init__(
+        self, location: str, settings: BucketSettings | None, secret: Callable[[str], str], patience: float = 60
+    ) -> None:
+        super().__init__(location, settings, secret, patience)
         self.mode = self.settings.lock.upper()
         self.retention = timedelta(days=self.settings.retention_days)
         self._trying = threading.Lock()

@@ -16,6 +16,8 @@ from tasks.stores._bucket_errors import BucketError
 _ORIGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST = 1 << 16
 """Bytes that a signed head may have; it has a few hundred."""
+_PATIENCE = 10.0
+"""Seconds for an answer: a head is small, and an export waits for it."""
 
 
 class AnchorBucket:
@@ -57,7 +59,7 @@ class AnchorBucket:
 def open_anchor_bucket(location: str, settings: BucketSettings | None, secret: Callable[[str], str]) -> AnchorBucket:
     """The bucket at `s3://bucket/prefix`; it is not asked before it is used. LedgerError when the location names none."""
     try:
-        return AnchorBucket(location, Bucket(location, settings, secret))
+        return AnchorBucket(location, Bucket(location, settings, secret, _PATIENCE))
     except BucketError as error:
         raise _failed(error.problem, error.next_step) from error
 

@@ -126,6 +126,7 @@ class SourceFacts(Value):
     """What a source says of itself when it handed something over; the fields of the same names in a Collection."""
 
     dropped: int | None = None
+    unreadable: int | None = None
     source_clock: str | None = None
     clock_offset_ms: int | None = None
     schema_url: str | None = None

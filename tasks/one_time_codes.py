@@ -40,7 +40,7 @@ def _usable(secret: str) -> str:
         raise ApprovalError(
             f"expected a base32 code secret of {LEAST_SECRET_BYTES} bytes or more, found something else (not shown).",
             now=_NOT_RECORDED,
-            next_step="answer with an SSH signature; have the secret made anew with `quell keys` and enrolled again.",
+            next_step="answer with an SSH signature; write a new secret where code_secret in people.toml points, and enrol it again.",
         )
     return text
 

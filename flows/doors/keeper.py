@@ -12,7 +12,8 @@ every start is idempotent under its key:
 6. tidy      runs that a closed incident left waiting are ended. Sources of signals that went quiet are told of.
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
-             Beside the others, in a thread of its own: a place that answers slowly holds nothing up.
+9. lock      in a bucket that locks, what an open incident rests on stays locked.
+These two run beside the others, each in a thread of its own: a place that answers slowly holds nothing up.
 """
 
 import logging
@@ -54,6 +55,7 @@ from tasks.installation import Installation, open_installation
 from tasks.intake.outbox import is_dispatched
 from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
+from tasks.locks import LockDuty
 from tasks.presence import lease_name
 from tasks.review import schedule_now
 from tasks.starting import start_again, start_response_run
@@ -80,6 +82,7 @@ def run_keeper(home: Path) -> int:
     installation = open_installation(home)
     leftovers, since = Leftovers(installation), clock()
     anchors = Beside("anchors", partial(once, "anchors", AnchorDuty(installation).keep))
+    locks = Beside("locks", partial(once, "locks", LockDuty(installation).keep))
     announcer, rounds = Announcer(installation), 0
     attended: dict[str, tuple[int, float]] = {}
     with one_line():
@@ -97,6 +100,7 @@ def run_keeper(home: Path) -> int:
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
             anchors.keep()
+            locks.keep()
             rounds += 1
     return 0
 

@@ -32,7 +32,10 @@ class AnchorBucket:
         return self._location
 
     def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
-        """Store the signed head, locked and read back; LedgerError when it cannot, or another head stands there."""
+        """Store the signed head, locked and read back; LedgerError when it cannot, or another head stands there.
+
+        One that stands already is locked anew, once half of its time is over.
+        """
         if not _ORIGIN.fullmatch(origin):
             raise _failed(f"the log's name {origin!r} names no folder", "use another name for the log")
         key = f"{self._bucket.prefix}{origin}/{size:020d}.note"
@@ -52,7 +55,9 @@ class AnchorBucket:
                     f"{self._location} holds another head of the same size ({key}): the log shows two histories",
                     "compare both heads with the log before anything else",
                 )
-            found = found or self._bucket.look(key, one.id).mode is not None
+            if self._bucket.look(key, one.id).mode is not None:
+                found = True
+                self._bucket.prolong(key, one.id)
         return found
 
 

@@ -151,6 +151,12 @@ class Vault(Protocol):
     def has(self, digest: Digest) -> bool:
         """Whether an object of this digest is stored; does not read it."""
 
+    def prolong(self, digest: Digest) -> bool:
+        """Where objects are locked: lock it anew, once half of its time is over; whether that was so. Else: False.
+
+        EvidenceError when it is missing, or its lock cannot be extended.
+        """
+
     def seal(
         self,
         *,
@@ -193,7 +199,8 @@ class AnchorPlace(Protocol):
     def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
         """Store the head of this size, durable before return, never replaced; LedgerError when it cannot.
 
-        `body` is what the note signs: the same head signed anew is the same head.
+        `body` is what the note signs: the same head signed anew is the same head. Where heads are locked, one that
+        stands already is locked anew, once half of its time is over.
         """
 
 
@@ -216,6 +223,8 @@ class BucketCheck(Value):
     found: str
     needed: bool = True
     """Without it the bucket is no place for evidence; else it is only good to know."""
+    todo: str = "know it; quell works without"
+    """What a person does about one that is only good to know, when it failed."""
 
 
 class Arrival(NamedTuple):

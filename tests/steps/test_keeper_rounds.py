@@ -11,7 +11,7 @@ from tasks.installation import Installation
 from tests.contracts.bundle.ground import settings
 from tests.steps.desk import Desk
 
-WAITING = ("AnchorDuty",)
+WAITING = ("AnchorDuty", "LockDuty")
 """Duties that ask somebody outside, who may never answer."""
 
 

@@ -152,10 +152,7 @@ class Vault(Protocol):
         """Whether an object of this digest is stored; does not read it."""
 
     def prolong(self, digest: Digest) -> bool:
-        """Where objects are locked: lock it anew, once half of its time is over; whether that was so. Else: False.
-
-        EvidenceError when it is missing, or its lock cannot be extended.
-        """
+        """Lock it anew where objects are locked and half of its time is over; whether it was. EvidenceError if it cannot."""
 
     def seal(
         self,
@@ -187,44 +184,6 @@ class Vault(Protocol):
 
     def forget(self, collection_id: str) -> None:
         """Erase: destroy key and salts. Items are gone for good; the manifest still verifies."""
-
-
-class AnchorPlace(Protocol):
-    """Where signed heads of the log are put a second time, out of the operator's reach."""
-
-    @property
-    def name(self) -> str:
-        """How the place is called in the record."""
-
-    def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
-        """Store the head of this size, durable before return, never replaced; LedgerError when it cannot.
-
-        `body` is what the note signs: the same head signed anew is the same head. Where heads are locked, one that
-        stands already is locked anew, once half of its time is over.
-        """
-
-
-class TimeStampAuthority(Protocol):
-    """Somebody else who says when something existed."""
-
-    @property
-    def name(self) -> str:
-        """How it is called in the record."""
-
-    def stamp(self, body: bytes) -> tuple[bytes, bytes]:
-        """Request and response (RFC 3161) over these bytes; LedgerError when there is none."""
-
-
-class BucketCheck(Value):
-    """One thing tried out on a bucket."""
-
-    name: str
-    passed: bool
-    found: str
-    needed: bool = True
-    """Without it the bucket is no place for evidence; else it is only good to know."""
-    todo: str = "know it; quell works without"
-    """What a person does about one that is only good to know, when it failed."""
 
 
 class Arrival(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 from runbooks.domain.bucket import BucketSettings
 from tasks.stores._bucket import Bucket
 from tasks.stores._bucket_errors import BucketError
-from tasks.stores.base import BucketCheck
+from tasks.stores._outside import BucketCheck
 
 LOCKED_SECONDS = 120
 """How long a probe object stays locked."""

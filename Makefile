@@ -55,7 +55,7 @@ COMPILE = env -u UV_FIND_LINKS $(BIN)/uv --no-config --quiet pip compile pyproje
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 lock: setup
 	$(COMPILE) --extra practice --extra fast --extra build --output-file requirements.lock
-	$(COMPILE) --all-extras --constraint requirements.lock --output-file requirements-dev.lock
+	echo cachetools | $(COMPILE) --all-extras --override - --constraint requirements.lock --output-file requirements-dev.lock
 
 setup: $(DEV)
 

@@ -8,7 +8,7 @@ Room for more (a C2SP witness) is a third kind here.
 from collections.abc import Callable
 
 from runbooks.domain.checkpoint import Checkpoint, SignedNote
-from runbooks.domain.errors import LedgerError
+from runbooks.domain.errors import QuellError
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Value
@@ -74,17 +74,17 @@ def _anchor(installation: Installation, kind: str, head: Checkpoint, note: Signe
                 kind=kind, size=head.size, where=authority.name, note=note.encoded(), request=request,
                 response=response,
             )  # fmt: skip
-    except LedgerError as error:
+        parts = {"checkpoint": done.note, "tsq": done.request, "tsr": done.response}
+        kept = {name: installation.vault.put(data) for name, data in parts.items() if data is not None}
+    except QuellError as error:  # the place, a credential that cannot be read, the vault for our own copy
         before = _newest(installation, kind)
         writer.write(
             EntryType.ANCHOR_FAILED, f"anchor-failed/{kind}/{before.index if before else 'first'}",
             body={"kind": kind, "size": head.size, "because": str(error)},
         )  # fmt: skip
         return None
-    kept = {"checkpoint": done.note, "tsq": done.request, "tsr": done.response}
     writer.write(
-        EntryType.CHECKPOINT_ANCHORED, f"anchored/{kind}/{head.size}",
-        subject={name: installation.vault.put(data) for name, data in kept.items() if data is not None},
+        EntryType.CHECKPOINT_ANCHORED, f"anchored/{kind}/{head.size}", subject=dict(kept),
         body={"kind": kind, "where": done.where, "size": head.size, "root": head.root},
     )  # fmt: skip
     return done

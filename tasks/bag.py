@@ -5,6 +5,7 @@ may swell to anything.
 """
 
 import hashlib
+import io
 import re
 import stat
 import zipfile
@@ -13,11 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from runbooks.domain.audit import Finding, fault
-from runbooks.domain.bundle import BAGIT, LARGEST_TEXT, MOST_FILES, TAG_FILES, is_safe
+from runbooks.domain.audit import Finding, fault, few
+from runbooks.domain.bundle import BAGIT, LARGEST_TEXT, MOST_FILES, MOST_LINES, TAG_FILES, is_safe
 from runbooks.domain.errors import EvidenceError
 
 _PIECE = 1 << 20
+_LARGEST_DIRECTORY = 256 * MOST_FILES
+"""Bytes that a zip file's list of members may have."""
+_MEMBER = b"PK\x01\x02"
+"""With this each member begins in that list."""
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _TAGS = "tagmanifest-sha256.txt"
 _PAYLOAD = "manifest-sha256.txt"
@@ -78,14 +83,29 @@ class DirectoryBag:
         return file
 
 
+class _Measured(io.FileIO):
+    """A zip file whose list of members is measured when it is read, before anything is made of it.
+
+    The number in the zip's end record is only a claim, which `zipfile` does not go by either.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _LARGEST_DIRECTORY:
+            raise _hostile(f"its list of members has {size} bytes; {_LARGEST_DIRECTORY} is the most")
+        data = super().read(size)
+        if data.count(_MEMBER) > MOST_FILES:
+            raise _hostile(f"more than {MOST_FILES} members")
+        return data
+
+
 class ZipBag:
     """A bundle in a zip file, members stored."""
 
     def __init__(self, file: Path) -> None:
+        with _Measured(file) as measured:
+            zipfile.ZipFile(measured)
         self._zip = zipfile.ZipFile(file)
         self._members = {one.filename: one for one in self._zip.infolist() if not one.is_dir()}
-        if len(self._zip.infolist()) > MOST_FILES:
-            raise _hostile(f"more than {MOST_FILES} members")
         if len(self._members) != sum(not one.is_dir() for one in self._zip.infolist()):
             raise _hostile("two members have one name")
         for name, one in self._members.items():
@@ -134,7 +154,7 @@ def read(bag: Bag, name: str, most: int = LARGEST_TEXT) -> bytes:
 def check_bag(bag: Bag) -> tuple[list[Finding], int]:
     """Fixity: every file listed with its digest and there, none besides; how many files."""
     names = set(bag.names())
-    findings = [_impossible(name[:200], "the name of a file") for name in sorted(names) if not is_safe(name)]
+    findings = few(_impossible(name[:200], "the name of a file") for name in sorted(names) if not is_safe(name))
     tags = _listed(bag, _TAGS, findings)
     payload = _listed(bag, _PAYLOAD, findings)
     findings += [
@@ -142,19 +162,25 @@ def check_bag(bag: Bag) -> tuple[list[Finding], int]:
         for name in TAG_FILES
         if name not in tags
     ]
-    findings += [_impossible(name, "listed in manifest-sha256.txt") for name in payload if not name.startswith("data/")]
-    findings += [_impossible(name, f"listed in {_TAGS}") for name in tags if name.startswith("data/")]
+    findings += few(
+        _impossible(name, "listed in manifest-sha256.txt") for name in payload if not name.startswith("data/")
+    )
+    findings += few(_impossible(name, f"listed in {_TAGS}") for name in tags if name.startswith("data/"))
     for listing, listed in ((_TAGS, tags), (_PAYLOAD, payload)):
-        for name, digest in listed.items():
-            if name not in names:
-                findings.append(fault(name, f"is listed in {listing} and missing.", "it was taken out or renamed."))
-            elif is_safe(name) and bag.sha256(name) != digest:
-                findings.append(fault(name, f"differs from its digest in {listing}.", "one of the two was changed."))
-    for name in sorted(names - set(tags) - set(payload) - {_TAGS}):
-        findings.append(fault(name[:200], "is listed nowhere.", "somebody added or renamed it."))
+        findings += few(_differing(bag, names, listing, listed))
+    strangers = sorted(names - set(tags) - set(payload) - {_TAGS})
+    findings += few(fault(name[:200], "is listed nowhere.", "somebody added or renamed it.") for name in strangers)
     if "bagit.txt" in names and read(bag, "bagit.txt", 4096) != BAGIT:
         findings.append(fault("bagit.txt", "is not the declaration of BagIt 1.0.", "this is no bundle of quell."))
     return findings, len(names)
+
+
+def _differing(bag: Bag, names: set[str], listing: str, listed: dict[str, str]) -> Iterator[Finding]:
+    for name, digest in listed.items():
+        if name not in names:
+            yield fault(name, f"is listed in {listing} and missing.", "it was taken out or renamed.")
+        elif is_safe(name) and bag.sha256(name) != digest:
+            yield fault(name, f"differs from its digest in {listing}.", "one of the two was changed.")
 
 
 def _listed(bag: Bag, listing: str, findings: list[Finding]) -> dict[str, str]:
@@ -169,20 +195,26 @@ def _listed(bag: Bag, listing: str, findings: list[Finding]) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _parsed(listing: str, text: str) -> tuple[dict[str, str], list[Finding]]:
-    """Path to digest, and what is wrong with the lines."""
+    """Path to digest, and what is wrong with the lines, as far as that is told."""
     found: dict[str, str] = {}
     wrong: list[Finding] = []
     if not text.endswith("\n"):
         wrong.append(fault(listing, "ends in the middle of a line.", "it was cut."))
+    if text.count("\n") > MOST_LINES:
+        return found, [*wrong, fault(listing, f"has more than {MOST_LINES} lines.", "it was made by hand, to do harm.")]
+    return found, wrong + few(_wrong_lines(listing, text, found))
+
+
+def _wrong_lines(listing: str, text: str, found: dict[str, str]) -> Iterator[Finding]:
+    """The good ones go into `found`."""
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         parts = _LINE.fullmatch(line)
         if parts is None:
-            wrong.append(fault(listing, f"line {number} is not `DIGEST  PATH`.", "the list was changed."))
+            yield fault(listing, f"line {number} is not `DIGEST  PATH`.", "the list was changed.")
         elif not is_safe(parts[2]) or parts[2] in found:
-            wrong.append(_impossible(listing, f"line {number} names {parts[2][:200]!r}, climbing or twice, which"))
+            yield _impossible(listing, f"line {number} names {parts[2][:200]!r}, climbing or twice, which")
         else:
             found[parts[2]] = parts[1]
-    return found, wrong
 
 
 def _impossible(where: str, what: str) -> Finding:

@@ -142,8 +142,8 @@ def _seal_source(
             turn, incident, source.evidence_class, name, facts.media_type,
             _InTime(collected, installation.settings.limits.evidence_source_deadline_seconds),
             lambda: SourceFacts(
-                dropped=facts.dropped, source_clock=facts.source_clock, clock_offset_ms=facts.clock_offset_ms,
-                schema_url=facts.schema_url,
+                dropped=facts.dropped, unreadable=facts.unreadable, source_clock=facts.source_clock,
+                clock_offset_ms=facts.clock_offset_ms, schema_url=facts.schema_url,
             ),
         )  # fmt: skip
     except QuellError as error:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from enum import StrEnum
 
-from runbooks.domain.bucket import BucketSettings, is_bucket
+from runbooks.domain.bucket import LONG_DAYS, BucketSettings, is_bucket
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, QuellError
 from runbooks.domain.evidence import EvidenceClass
@@ -139,10 +139,28 @@ def check_locks(
         if one.needed and not one.passed:
             yield wrong(f"{what}'s locks", f"{one.name}: {one.found}", todo)
         elif not one.passed:
-            yield attention(f"{what}'s bucket", f"{one.name}: no; {one.found}", "know it; quell works without")
+            yield attention(f"{what}'s bucket", f"{one.name}: no; {one.found}", one.todo)
     if all(one.passed for one in tried if one.needed):
         held = "; ".join(one.name for one in tried if one.needed)
-        yield ok(what, f"{location} takes, gives back and keeps what it locks ({held})")
+        bypass = " from everybody who has no right to bypass" if settings and settings.lock == "governance" else ""
+        yield ok(what, f"{location} takes, gives back and keeps what it locks{bypass} ({held})")
+        if settings is not None:
+            yield _lasting(what, settings)
+
+
+def _lasting(what: str, settings: BucketSettings) -> Finding:
+    """When locks end: a day is for trying things out, and nobody should learn it from the evidence that is gone."""
+    days = f"{settings.retention_days} day{'s' * (settings.retention_days != 1)}"
+    found = (
+        f"each ends {days} after it was last set. The keeper extends what open incidents rest on; once an incident is "
+        "closed, nothing does"
+    )
+    if settings.retention_days > LONG_DAYS:
+        return ok(f"{what}'s locks", found)
+    return attention(
+        f"{what}'s locks", found,
+        "if evidence must be kept for longer, set retention_days, and allow_long_retention = true beside it",
+    )  # fmt: skip
 
 
 def check_evidence(configuration: Configuration, installation: Installation) -> Iterator[Finding]:

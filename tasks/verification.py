@@ -12,12 +12,13 @@ Checks, in order; each adds its findings and the next goes on with what can be r
 
 import itertools
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from runbooks.domain import bundle
-from runbooks.domain.audit import Audit, Finding, caveat, fault
+from runbooks.domain.audit import Audit, Finding, caveat, fault, few
 from runbooks.domain.checkpoint import Checkpoint, FormatError, SignedNote, VerifierKey
 from runbooks.domain.ledger import EntryType, LedgerEntry, leaf_hash
 from runbooks.domain.merkle import root_by
@@ -116,8 +117,7 @@ def _open(reading: Reading, trusted: VerifierKey | None) -> None:
 def _read_entries(reading: Reading, head: Checkpoint, lines: str, proofs: str) -> list[LedgerEntry]:
     """Every entry of a file that is in the signed log at the index that its proof names."""
     try:
-        cores = read(reading.bag, lines).split(b"\n")
-        paths = read(reading.bag, proofs).split(b"\n")
+        cores, paths = _lines(reading.bag, lines), _lines(reading.bag, proofs)
     except (KeyError, ValueError) as error:
         reading.findings.append(fault(lines, f"cannot be read ({_said(error)}).", "the record is missing."))
         return []
@@ -128,16 +128,30 @@ def _read_entries(reading: Reading, head: Checkpoint, lines: str, proofs: str) -
             )
         )
     found: list[LedgerEntry] = []
-    for number, (core, path) in enumerate(zip(cores, paths, strict=False), start=1):
+    reading.findings += few(_wrong_entries(zip(cores, paths, strict=False), lines, head, found))
+    reading.checked["entries"] = reading.checked.get("entries", 0) + len(found)
+    return found
+
+
+def _lines(bag: Bag, name: str) -> list[bytes]:
+    data = read(bag, name)
+    if data.count(b"\n") > bundle.MOST_LINES:
+        raise FormatError(f"it has more than {bundle.MOST_LINES} lines")
+    return data.split(b"\n")
+
+
+def _wrong_entries(
+    pairs: Iterable[tuple[bytes, bytes]], lines: str, head: Checkpoint, found: list[LedgerEntry]
+) -> Iterator[Finding]:
+    """What is in the log goes into `found`."""
+    for number, (core, path) in enumerate(pairs, start=1):
         try:
             entry = _entry(core, path, head)
             if found and entry.index <= found[-1].index:
                 raise FormatError("it stands behind a later one: entries were moved or doubled")
             found.append(entry)
         except (ValueError, KeyError, TypeError) as error:
-            reading.findings.append(fault(f"{lines}, line {number}", f"{_said(error)}.", _CHANGED))
-    reading.checked["entries"] = reading.checked.get("entries", 0) + len(found)
-    return found
+            yield fault(f"{lines}, line {number}", f"{_said(error)}.", _CHANGED)
 
 
 def _entry(core: bytes, path: bytes, head: Checkpoint) -> LedgerEntry:

@@ -54,7 +54,9 @@ COMMANDS = (
     ),
     Command("quiet", _HERE + "quiet", "a snooze or maintenance: signals of a system open nothing for a while"),
     Command("policy", _HERE + "policy", "who may decide what; activate a changed configuration"),
-    Command("keys", _HERE + "keys", "what people decide with: keys as ssh-keygen reads them, one-time codes"),
+    Command(
+        "keys", _HERE + "keys", "the keys and codes that people decide with; the log's own key, to pin or to change"
+    ),
     Command("work", _HERE + "serve", "only the worker (quell up starts one)", engine=False),
     Command("door", _HERE + "serve", "only the HTTP door: signals and decisions (quell up starts one)"),
     Command("dispatch", _HERE + "serve", "only the dispatcher: signals become responses (quell up starts one)"),

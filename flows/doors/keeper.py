@@ -15,8 +15,9 @@ every start is idempotent under its key:
 7. announce  an incident that opened or got worse, and one that waits for Prefect, to the channels that policy names.
 8. anchor    the signed head of the log is put out of the operator's reach: at every gate, at closure, at the interval.
 9. show      what waits for people, and what is overdue, on one page inside Prefect: the artifact `inbox`.
-10. watch    what is taken away is looked at while people are waited for: somebody might turn it on again. In a thread of its
-             own, because a far side may hang.
+10. watch    what is taken away is looked at while people are waited for: somebody might turn it on again.
+11. lock     in a bucket that locks, what an open incident rests on stays locked.
+8, 10 and 11 run beside the others, each in a thread of its own: a place that answers slowly holds nothing up.
 """
 
 import logging
@@ -63,6 +64,7 @@ from tasks.intake.defects import watch_defects
 from tasks.intake.outbox import is_dispatched
 from tasks.intake.silence import watch_sources
 from tasks.ledger import KEEPER, clock, is_gone
+from tasks.locks import LockDuty
 from tasks.presence import lease_name
 from tasks.review import schedule_now
 from tasks.starting import start_again, start_response_run
@@ -88,9 +90,11 @@ def run_keeper(home: Path) -> int:
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, asked)
     installation = open_installation(home)
-    anchors, leftovers, since = AnchorDuty(installation), Leftovers(installation), clock()
+    leftovers, since = Leftovers(installation), clock()
     announcer, afterwards, rounds = Announcer(installation), Afterwards(installation), 0
     inbox = InboxPage(installation)
+    anchors = Beside("anchors", partial(once, "anchors", AnchorDuty(installation).keep))
+    locks = Beside("locks", partial(once, "locks", LockDuty(installation).keep))
     attended: dict[str, tuple[int, float]] = {}
     drift = DriftWatch(installation)
     watch = Beside("drift", lambda: watch_for_drift(installation, drift))
@@ -114,8 +118,9 @@ def run_keeper(home: Path) -> int:
             if rounds % ROUNDS_PER_LOOK_AT_SOURCES == 0:
                 once("sources", lambda: watch_sources(installation, installation.pen(KEEPER), since, clock()))
                 once("defects", lambda: watch_defects(installation, installation.pen(KEEPER), clock()))
-            once("anchors", anchors.keep)
             once("inbox", inbox.keep)
+            anchors.keep()
+            locks.keep()
             rounds += 1
     return 0
 

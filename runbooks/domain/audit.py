@@ -3,7 +3,9 @@
 A fault says that the record or bundle is not what it claims to be. A caveat is true and good to know, and no fault.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import islice
 
 from runbooks.domain.ledger import LedgerEntry
 from runbooks.domain.value import Json, Value
@@ -35,6 +37,20 @@ class Finding(Value):
 def fault(where: str, what: str, means: str) -> Finding:
     """A finding that counts."""
     return Finding(weight=Weight.FAULT, where=where, what=what, means=means)
+
+
+MOST_OF_A_KIND = 100
+"""Findings of one kind in one file. More tell nobody more, and a hostile bundle could hold a hundred million."""
+
+
+def few(findings: Iterable[Finding]) -> list[Finding]:
+    """The first hundred, and one that says that there are more; what would come after is never made."""
+    rest = iter(findings)
+    found = list(islice(rest, MOST_OF_A_KIND))
+    more = next(rest, None)
+    if more is not None:
+        found.append(fault(more.where, f"and so on: of this kind {MOST_OF_A_KIND} are told.", more.means))
+    return found
 
 
 def caveat(where: str, what: str, means: str) -> Finding:

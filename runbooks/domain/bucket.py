@@ -23,7 +23,8 @@ class BucketSettings(Value):
     lock: Literal["compliance", "governance"] = "compliance"
     """Who may end a retention early: nobody, or whoever has the right to bypass."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 1
-    """Every object is locked this long from when it was last stored, by the server's clock."""
+    """Every object is locked this long from when it was last stored, by the server's clock; while an incident is open,
+    the keeper extends the locks of what it rests on."""
     allow_long_retention: bool = False
     request_checksum_calculation: Literal["when_required", "when_supported"] = "when_required"
     """Whether the SDK adds checksums of its own where S3 does not demand them; some S3-compatible servers refuse those."""

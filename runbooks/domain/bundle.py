@@ -43,6 +43,8 @@ CONSISTENCY = "data/anchors/consistency.jsonl"
 REPORT = "data/report/report.html"
 
 MOST_FILES = 100_000
+MOST_LINES = 1 << 20
+"""Of a file that is read line by line; the largest text has lines of 64 bytes then."""
 LARGEST_TEXT = 64 << 20
 """Bytes of a file that is read whole: manifests, ledger lines, objects, leaves."""
 LARGEST_LINE = 65_535

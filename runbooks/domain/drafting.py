@@ -17,6 +17,7 @@ _SHOWN: dict[EntryType, str] = {
     EntryType.CAUSE_ESTABLISHED: "a cause was established",
     EntryType.EVIDENCE_SEALED: "evidence sealed",
     EntryType.EVIDENCE_WAIVED: "sealing waived: unsafe to wait",
+    EntryType.LOCKS_FAILED: "locks on the evidence could not be extended",
     EntryType.AFFECTED_LISTED: "affected records listed",
     EntryType.PLAN_MADE: "plan made",
     EntryType.APPROVAL_REQUESTED: "approval asked for",

@@ -86,6 +86,9 @@ class Collection(Value):
     finished_at: Instant
     dropped: int | None = None
     """Items that the source says it lost; None when it does not say."""
+    unreadable: Annotated[int | None, Field(exclude_if=lambda count: count is None)] = None
+    """Items among these that could not be understood when they were collected; sealed all the same. None: not counted,
+    and then it is not written, so that a collection of before has its digest in a manifest of today."""
     source_clock: str | None = None
     clock_offset_ms: int | None = None
     """Source clock minus quell's clock at collection, milliseconds; None when the source shows no clock."""
@@ -147,7 +150,8 @@ def standings_of(
     """State every required class: what is sealed, and for the rest the reason.
 
     `failures` are reasons of sources that could not deliver; `absent` is what the inventory says does not exist.
-    A class with no source at all is a gap too: "no source is configured".
+    A class with no source at all is a gap too: "no source is configured". A source that had nothing to hand over is no
+    gap, since that is what it says; it is named, because "captured" must not read as if there were something.
     """
     standings = []
     for evidence_class in required:
@@ -155,10 +159,16 @@ def standings_of(
         ids = tuple(collection.id for collection in mine)
         reasons = list(failures.get(evidence_class, ()))
         reasons += [f"{c.source} says it dropped {c.dropped} items" for c in mine if c.dropped]
+        reasons += [
+            f"{c.unreadable} of the items of {c.source} could not be understood; they are sealed as they came"
+            for c in mine
+            if c.unreadable
+        ]
         if evidence_class in absent:
             reasons.append(f"the inventory says: {absent[evidence_class]}")
         if mine and not reasons:
             captured, reason = Captured.CAPTURED, f"{sum(c.items for c in mine)} items"
+            reason += "".join(f"; {c.source} answered and had none" for c in mine if not c.items)
         elif mine:
             captured, reason = Captured.PARTIAL, "; ".join(reasons)
         else:

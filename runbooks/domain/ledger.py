@@ -53,6 +53,8 @@ class EntryType(StrEnum):
     COLLECTION_SEALED = "collection_sealed"
     EVIDENCE_SEALED = "evidence_sealed"
     EVIDENCE_WAIVED = "evidence_waived"
+    LOCKS_EXTENDED = "locks_extended"
+    LOCKS_FAILED = "locks_failed"
     AFFECTED_LISTED = "affected_listed"
     PLAN_MADE = "plan_made"
     APPROVAL_REQUESTED = "approval_requested"

@@ -5,7 +5,8 @@ from importlib import import_module
 from pathlib import Path
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
-from tasks.stores.base import AnchorPlace, BucketCheck, LedgerStore, Spool, TimeStampAuthority, Vault
+from tasks.stores._outside import AnchorPlace, BucketCheck, TimeStampAuthority
+from tasks.stores.base import LedgerStore, Spool, Vault
 from tasks.stores.signals import SignalStore as SignalStore
 
 

@@ -46,8 +46,10 @@ class Abilities:
 class Bucket(BucketClient):
     """A bucket that stores and locks, and whose every write is checked."""
 
-    def __init__(self, location: str, settings: BucketSettings | None, secret: Callable[[str], str]) -> None:
-        super().__init__(location, settings, secret)
+    def __init__(
+        self, location: str, settings: BucketSettings | None, secret: Callable[[str], str], patience: float = 60
+    ) -> None:
+        super().__init__(location, settings, secret, patience)
         self.mode = self.settings.lock.upper()
         self.retention = timedelta(days=self.settings.retention_days)
         self._trying = threading.Lock()
@@ -131,7 +133,7 @@ class Bucket(BucketClient):
         `known` is a version that was stored before. An equal object that stands already is kept, and locked anew. Where
         somebody else's bytes stand under the key, a further version is stored beside them.
         """
-        until = (self.now() + self.retention + timedelta(seconds=1)).replace(microsecond=0)
+        until = self._until()
         standing = self._standing(key, length, sha256, known)
         if standing is None:
             once = self.abilities().conditions
@@ -144,12 +146,30 @@ class Bucket(BucketClient):
                 self._demand_bytes(standing, length, sha256)
         if standing is None:
             raise self._untrue(key, "has no version")
-        if standing.mode is not None and standing.until is not None and standing.until + _RELOCK < until:
-            retention = {"Mode": standing.mode, "RetainUntilDate": until}
-            self.call("put_object_retention", Key=key, VersionId=standing.id, Retention=retention)
-            standing = self.look(key, standing.id)
+        if standing.until is not None and standing.until + _RELOCK < until:
+            standing = self._lock_anew(standing, until)
         self._demand_lock(standing, until)
         return standing
+
+    def prolong(self, key: str, version: str) -> bool:
+        """Have this version stay locked as long as if it were stored now, once half of its time is over; whether it was.
+
+        Read back and believed no more than after `keep`; FileNotFoundError when the version is not there.
+        """
+        until, standing = self._until(), self.look(key, version)
+        due = standing.until is None or standing.until + self.retention / 2 < until
+        if due:
+            standing = self._lock_anew(standing, until)
+            self._demand_lock(standing, until)
+        return due
+
+    def _until(self) -> datetime:
+        return (self.now() + self.retention + timedelta(seconds=1)).replace(microsecond=0)
+
+    def _lock_anew(self, one: Version, until: datetime) -> Version:
+        retention = {"Mode": one.mode or self.mode, "RetainUntilDate": until}
+        self.call("put_object_retention", Key=one.key, VersionId=one.id, Retention=retention)
+        return self.look(one.key, one.id)
 
     def abilities(self) -> Abilities:
         """Tried out once per process, on objects of one byte that hold nothing."""

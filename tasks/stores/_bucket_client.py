@@ -28,12 +28,15 @@ _MODELS = create_loader()
 class BucketClient:
     """A bucket and a prefix in it. For several threads. Every failure is a BucketError."""
 
-    def __init__(self, location: str, settings: BucketSettings | None, secret: Callable[[str], str]) -> None:
+    def __init__(
+        self, location: str, settings: BucketSettings | None, secret: Callable[[str], str], patience: float = 60
+    ) -> None:
+        """`patience`: seconds without a byte after which an answer is given up; it is asked for three times."""
         self.name, _, prefix = location.removeprefix(SCHEME).partition("/")
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         if settings is None:
             raise BucketError(f"nothing says how {location} is reached", "add its settings: region and credentials")
-        self.settings, self._secret = settings, secret
+        self.settings, self._secret, self._patience = settings, secret, patience
         self._client: Any = None
         self._guard = threading.Lock()
         self._clock: tuple[datetime, float] | None = None
@@ -87,7 +90,7 @@ class BucketClient:
     def _connect(self) -> Any:
         mine = self.settings
         config = Config(
-            connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=5, read_timeout=self._patience, retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=16, ignore_configured_endpoint_urls=True,
             request_checksum_calculation=mine.request_checksum_calculation, response_checksum_validation="when_required",
             s3={"addressing_style": "path"} if mine.endpoint_url else {},
@@ -106,4 +109,9 @@ class BucketClient:
             core = botocore.session.Session(session_vars={"config_file": (None, None, None, None)})
             core.register_component("data_loader", _MODELS)
             session = boto3.session.Session(access, hidden, token, mine.region, botocore_session=core)
-        return session.client("s3", endpoint_url=mine.endpoint_url, config=config)
+        try:
+            return session.client("s3", endpoint_url=mine.endpoint_url, config=config)
+        except ValueError:
+            raise BucketError(
+                f"the endpoint_url of the bucket {self.name} is no address", "write it as https://host[:port]"
+            ) from None

@@ -46,6 +46,9 @@ class Shelf(Protocol):
     def stream(self, digest: Digest) -> Iterator[bytes]:
         """Its bytes in pieces, unchecked; FileNotFoundError when missing."""
 
+    def prolong(self, digest: Digest) -> bool:
+        """As the vault's; FileNotFoundError when missing."""
+
 
 class ShelfVault:
     """A `Vault` on a shelf, with its keys elsewhere."""
@@ -70,6 +73,10 @@ class ShelfVault:
     def has(self, digest: Digest) -> bool:
         with _reading(digest):
             return self._shelf.has(digest)
+
+    def prolong(self, digest: Digest) -> bool:
+        with _reading(digest):
+            return self._shelf.prolong(digest)
 
     def seal(
         self,

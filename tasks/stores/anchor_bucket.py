@@ -16,6 +16,8 @@ from tasks.stores._bucket_errors import BucketError
 _ORIGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LARGEST = 1 << 16
 """Bytes that a signed head may have; it has a few hundred."""
+_PATIENCE = 10.0
+"""Seconds for an answer: a head is small, and an export waits for it."""
 
 
 class AnchorBucket:
@@ -30,7 +32,10 @@ class AnchorBucket:
         return self._location
 
     def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
-        """Store the signed head, locked and read back; LedgerError when it cannot, or another head stands there."""
+        """Store the signed head, locked and read back; LedgerError when it cannot, or another head stands there.
+
+        One that stands already is locked anew, once half of its time is over.
+        """
         if not _ORIGIN.fullmatch(origin):
             raise _failed(f"the log's name {origin!r} names no folder", "use another name for the log")
         key = f"{self._bucket.prefix}{origin}/{size:020d}.note"
@@ -50,14 +55,16 @@ class AnchorBucket:
                     f"{self._location} holds another head of the same size ({key}): the log shows two histories",
                     "compare both heads with the log before anything else",
                 )
-            found = found or self._bucket.look(key, one.id).mode is not None
+            if self._bucket.look(key, one.id).mode is not None:
+                found = True
+                self._bucket.prolong(key, one.id)
         return found
 
 
 def open_anchor_bucket(location: str, settings: BucketSettings | None, secret: Callable[[str], str]) -> AnchorBucket:
     """The bucket at `s3://bucket/prefix`; it is not asked before it is used. LedgerError when the location names none."""
     try:
-        return AnchorBucket(location, Bucket(location, settings, secret))
+        return AnchorBucket(location, Bucket(location, settings, secret, _PATIENCE))
     except BucketError as error:
         raise _failed(error.problem, error.next_step) from error
 

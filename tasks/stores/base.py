@@ -126,6 +126,7 @@ class SourceFacts(Value):
     """What a source says of itself when it handed something over; the fields of the same names in a Collection."""
 
     dropped: int | None = None
+    unreadable: int | None = None
     source_clock: str | None = None
     clock_offset_ms: int | None = None
     schema_url: str | None = None
@@ -149,6 +150,9 @@ class Vault(Protocol):
 
     def has(self, digest: Digest) -> bool:
         """Whether an object of this digest is stored; does not read it."""
+
+    def prolong(self, digest: Digest) -> bool:
+        """Lock it anew where objects are locked and half of its time is over; whether it was. EvidenceError if it cannot."""
 
     def seal(
         self,
@@ -180,41 +184,6 @@ class Vault(Protocol):
 
     def forget(self, collection_id: str) -> None:
         """Erase: destroy key and salts. Items are gone for good; the manifest still verifies."""
-
-
-class AnchorPlace(Protocol):
-    """Where signed heads of the log are put a second time, out of the operator's reach."""
-
-    @property
-    def name(self) -> str:
-        """How the place is called in the record."""
-
-    def put(self, origin: str, size: int, note: bytes, body: bytes) -> None:
-        """Store the head of this size, durable before return, never replaced; LedgerError when it cannot.
-
-        `body` is what the note signs: the same head signed anew is the same head.
-        """
-
-
-class TimeStampAuthority(Protocol):
-    """Somebody else who says when something existed."""
-
-    @property
-    def name(self) -> str:
-        """How it is called in the record."""
-
-    def stamp(self, body: bytes) -> tuple[bytes, bytes]:
-        """Request and response (RFC 3161) over these bytes; LedgerError when there is none."""
-
-
-class BucketCheck(Value):
-    """One thing tried out on a bucket."""
-
-    name: str
-    passed: bool
-    found: str
-    needed: bool = True
-    """Without it the bucket is no place for evidence; else it is only good to know."""
 
 
 class Arrival(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 from runbooks.domain.bucket import BucketSettings
 from tasks.stores._bucket import Bucket
 from tasks.stores._bucket_errors import BucketError
-from tasks.stores.base import BucketCheck
+from tasks.stores._outside import BucketCheck
 
 LOCKED_SECONDS = 120
 """How long a probe object stays locked."""
@@ -71,7 +71,16 @@ class _Trial:
                 self._refused("nor shortened with the right to bypass", "shorten-bypass", self._shorten, bypass),
                 self._refused("nor made weaker (governance)", "weaken", self._weaken, bypass),
             ]
+        else:
+            found.append(self._bypassed())
         return [*found, self._by_lock(), *self._abilities()]
+
+    def _bypassed(self) -> BucketCheck:
+        """In governance mode: whether this very identity may end a lock early. Whoever takes it over could, too."""
+        name = "keeps its locks from quell's own identity (governance)"
+        tried = self._refused(name, "bypass", self._delete, {"BypassGovernanceRetention": True})
+        todo = 'take s3:BypassGovernanceRetention from the identity behind `credentials`, or set lock = "compliance"'
+        return tried.model_copy(update={"needed": False, "todo": todo})
 
     def _until(self) -> datetime:
         return (self._bucket.now() + timedelta(seconds=LOCKED_SECONDS)).replace(microsecond=0)

@@ -46,6 +46,11 @@ class DiskShelf:
     def has(self, digest: Digest) -> bool:
         return self._path(digest).is_file()
 
+    def prolong(self, digest: Digest) -> bool:
+        if not self.has(digest):
+            raise FileNotFoundError(digest)
+        return False
+
     def stream(self, digest: Digest) -> Iterator[bytes]:
         with self._path(digest).open("rb") as handle:
             while piece := handle.read(_PIECE):

@@ -61,6 +61,16 @@ class BucketShelf:
                     return
             yield from self._bucket.stream(key, self._search(key, sha256).id)
 
+    def prolong(self, digest: Digest) -> bool:
+        sha256 = hexadecimal(digest)
+        key = self._key(sha256)
+        with _in_words("what is locked stays locked until its date."):
+            known = self._noted(sha256)
+            if known is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    return self._bucket.prolong(key, known)
+            return self._bucket.prolong(key, self._search(key, sha256).id)
+
     def _search(self, key: str, sha256: str) -> Version:
         """The only version; of several the one with these bytes; where none has them the newest, found damaged when read."""
         found = list(self._bucket.versions(key))

@@ -73,4 +73,6 @@ def test_check_says_that_a_bucket_cannot_lock(server: S3, tmp_path: Path) -> Non
 
 @pytest.mark.s3
 def test_check_trusts_a_bucket_that_refused_everything(ceph: S3, tmp_path: Path) -> None:
-    assert checked(ceph, ceph.new_bucket(), tmp_path) == {"ledger": "ok", "vault": "ok", "vault's bucket": "attention"}
+    assert checked(ceph, ceph.new_bucket(), tmp_path) == {
+        "ledger": "ok", "vault": "ok", "vault's bucket": "attention", "vault's locks": "attention",
+    }  # fmt: skip

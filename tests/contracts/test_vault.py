@@ -44,11 +44,15 @@ def test_what_was_never_stored_is_missing(new_vault: Opened) -> None:
 
 def test_items_come_back_in_order(new_vault: Opened) -> None:
     items = [b"", b"a", b"x" * 70_000, secrets.token_bytes(1_500_000), b"last"]
-    sealed = seal(new_vault(), items, SourceFacts(dropped=3, source_clock="2026-03-01T12:00:01Z", clock_offset_ms=1000))
+    sealed = seal(
+        new_vault(),
+        items,
+        SourceFacts(dropped=3, unreadable=2, source_clock="2026-03-01T12:00:01Z", clock_offset_ms=1000),
+    )
     collection = sealed.collection
     assert sealed.failure is None
     assert (collection.items, collection.bytes) == (len(items), sum(map(len, items)))
-    assert (collection.dropped, collection.clock_offset_ms) == (3, 1000)
+    assert (collection.dropped, collection.unreadable, collection.clock_offset_ms) == (3, 2, 1000)
     assert list(new_vault().items(collection)) == list(enumerate(items))
     assert list(new_vault().items(collection, only=[4, 1])) == [(1, b"a"), (4, b"last")]
     assert list(new_vault().items(collection, only=[])) == []

@@ -1,0 +1,56 @@
+"""The keeper's rounds go on whatever one of its duties waits for."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from flows.doors import keeper
+from tasks.installation import Installation
+from tests.contracts.bundle.ground import settings
+from tests.steps.desk import Desk
+
+WAITING = ("AnchorDuty", "LockDuty")
+"""Duties that ask somebody outside, who may never answer."""
+
+
+@pytest.mark.parametrize("duty", WAITING)
+def test_rounds_go_on_while_a_place_outside_does_not_answer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, duty: str
+) -> None:
+    place = desk.installation
+    place.activate_if_fresh()
+    settings(place, keeper_interval_seconds=1)
+    rounds, asked, released, late = list[bool](), threading.Event(), threading.Event(), list[bool]()
+
+    class Silent:
+        def __init__(self, installation: Installation) -> None:
+            del installation
+
+        def keep(self) -> None:
+            asked.set()
+            late.append(not released.wait(20))
+
+    class Counting:
+        def __init__(self, installation: Installation) -> None:
+            del installation
+
+        def tidy(self) -> None:
+            rounds.append(asked.is_set())
+            if rounds[-1]:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(keeper, duty, Silent)
+    monkeypatch.setattr(keeper, "Leftovers", Counting)
+    monkeypatch.setattr(keeper, "take_up", lambda _: None)
+    monkeypatch.setattr(keeper, "keep_the_way_clear", lambda _: None)
+    before = [(one, signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert keeper.run_keeper(desk.home) == 0
+        assert rounds[-1], "a round came after it was asked"
+        assert late == [], "and did not wait until it was given up"
+    finally:
+        released.set()
+        for one, handler in before:
+            signal.signal(one, handler)

@@ -4,11 +4,14 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from uuid import UUID
 
+from flows.doors.commands._say import Say
 from flows.doors.engine_server import EngineUnreachable
 from flows.doors.listing import ListingError
 from runbooks.domain.errors import UnreachableError
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Stay until asked to stop."""
     try:
         if args.command == "up":
-            return _practise(args.home) if args.practice else _up(args.home)
+            return _practise(args.home, args.say) if args.practice else _up(args.home, args.say)
         if args.command == "work":
             return _work(args)
         if args.command == "door":
@@ -57,20 +60,36 @@ def run(args: argparse.Namespace) -> int:
         ) from error  # fmt: skip
 
 
-def _up(home: Path) -> int:
+def _up(home: Path, say: Say) -> int:
     ready_to_start(open_installation(home))
     commands = {NAMES[name]: argv for name, argv in CHILDREN.items()}
-    return int(import_module("flows.doors.up").run_up(home, commands=commands))
+    with spinning_until_up(say, watched=sys.stdout.isatty()) as out:
+        return int(import_module("flows.doors.up").run_up(home, commands=commands, out=out))
 
 
-def _practise(home: Path) -> int:
+@contextmanager
+def spinning_until_up(say: Say, *, watched: bool) -> Iterator[Callable[[str], None]]:
+    """How `up` says its lines; beside them something moves until it is up, if somebody watches."""
+    with ExitStack() as spinning:
+        if watched:
+            spinning.enter_context(say.busy("starting everything; the first time takes about half a minute"))
+
+        def out(text: str) -> None:
+            if text.startswith("quell is up"):
+                spinning.close()
+            print(text, flush=True)
+
+        yield out
+
+
+def _practise(home: Path, say: Say) -> int:
     practice = import_module("flows.doors.practice")
     apart = practice.fresh_home(home / "practice", "up")
     with practice.prepare(apart, seed=1):
         print("The practice agent is up. In another terminal, before any other command:", flush=True)
         print(f"  export QUELL_HOME={apart}", flush=True)
         os.environ["QUELL_HOME"] = str(apart)
-        return _up(apart)
+        return _up(apart, say)
 
 
 def ready_to_start(installation: Installation) -> None:

@@ -22,6 +22,11 @@ MORE_FOR_UNPROVEN = 1
 """People more when the requester is only a typed name (law 3)."""
 
 
+def request_key(incident_id: str, purpose: Purpose, action: ContainmentAction, turn: int = 1) -> str:
+    """The key of the entry by which people were asked about this act."""
+    return f"requested/{incident_id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
+
+
 def ask(
     installation: Installation,
     writer: Pen,
@@ -32,12 +37,14 @@ def ask(
     acted_before: tuple[str, ...] = (),
     *,
     turn: int = 1,
+    waits: str = "",
 ) -> ApprovalRequest | None:
     """The request for this act, asked once per plan, purpose and turn; None when no right in the policy allows anybody.
 
-    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew.
+    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew. `waits`: why it
+    waits for people, though policy would let it begin without them.
     """
-    key = f"requested/{incident.id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
+    key = request_key(incident.id, purpose, action, turn)
     standing = writer.find(key)
     if standing is not None:
         return _request(installation, standing)
@@ -52,13 +59,13 @@ def ask(
             body={"action": action.id, "because": f"no decision right covers {purpose} of {action.verb.shown}"},
         )  # fmt: skip
         return None
-    request = _frozen(installation, incident, plan, action, purpose, right, acted_before)
+    request = _frozen(installation, incident, plan, action, purpose, right, acted_before, waits)
     entry = writer.write(
         EntryType.APPROVAL_REQUESTED, key, incident=incident.id,
         subject={"request": installation.keep(request), "action": action.digest()},
         body={
             "request": request.id, "action": action.id, "purpose": purpose, "people": request.people,
-            "roles": list(request.roles), "expires_at": request.expires_at,
+            "roles": list(request.roles), "expires_at": request.expires_at, **({"because": waits} if waits else {}),
         },
     )  # fmt: skip
     return _request(installation, entry)
@@ -66,7 +73,7 @@ def ask(
 
 def _frozen(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
-    right: Right, acted_before: tuple[str, ...],
+    right: Right, acted_before: tuple[str, ...], waits: str,
 ) -> ApprovalRequest:  # fmt: skip
     now = clock()
     giving_back = purpose is not Purpose.CONTAIN
@@ -75,7 +82,7 @@ def _frozen(
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
         what=f"Undo “{action.title}”" if giving_back else action.title,
         target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why=_why_back(installation, incident, purpose) if giving_back else action.why,
+        why=_why_back(installation, incident, purpose) if giving_back else _why(action, waits),
         blast_radius=(
             f"It works again for everybody, and nothing stops it any more. It was taken away because: {action.why}"
             if giving_back else action.blast_radius
@@ -88,6 +95,10 @@ def _frozen(
         expires_at=later(now, 60 * right.expires_minutes),
         drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
     )  # fmt: skip
+
+
+def _why(action: ContainmentAction, waits: str) -> str:
+    return f"{action.why} It would begin without asking, but {waits}; so it waits for you." if waits else action.why
 
 
 def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:

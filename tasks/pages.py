@@ -128,7 +128,7 @@ def leave_containment(incident_id: str) -> None:
         f"{_mark(incident)}## What was taken away: {headline}\n\n*Applied*: the system said yes. *Effective*: the "
         "harmful path was refused several times in a row, through the path that the agent itself uses. Times are UTC."
         "\n\n| What | Status | Applied | Effective | Given back | Why we say so |\n|---|---|---|---|---|---|\n"
-        f"{table}\n\n" + (f"### Not planned\n{refused}\n" if refused else ""),
+        f"{table}\n\n" + (f"### Not planned, or not without people\n{refused}\n" if refused else ""),
         headline,
     )  # fmt: skip
 
@@ -229,7 +229,7 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
     nothing = "nothing is done" if request.purpose is Purpose.CONTAIN else "nothing is given back"
     lines = [
         ("What will be done", f"{clean(request.what)}: {clean(request.target)}"),
-        ("Why", clean(request.why)),
+        ("Why", clean(request.why, 600)),
         ("What it breaks", clean(request.blast_radius)),
         ("Undo", f"{request.reversibility.meaning}. {clean(request.undo)}"),
         ("Evidence", evidence),

@@ -19,7 +19,8 @@ Rules of `correlate`, in order:
    recurrence. An incident that was closed stays closed: its effects were judged and given back, and what comes now
    needs a plan and consent of its own.
 6. A signal that may start containment without people joins no incident that may not: a weak report that came first
-   must not delay what policy allows at once. A weak signal joins the strong incident.
+   must not delay what policy allows at once. A weak signal joins the strong incident. One that was received longer
+   ago than policy allows is a weak one.
 7. More than `storm_incidents` new ones within `storm_minutes` are a storm: it opens a parent, people are told once, and
    every further incident is opened, counted and linked to it.
 """
@@ -72,7 +73,7 @@ class KnownIncident(Value):
     key: Digest
     standing: Standing
     at_once: bool
-    """Whether policy lets containment begin without people, if nothing else forbids it."""
+    """Whether policy let containment begin without people when it opened, if nothing else forbids it."""
     severity: Severity
     opened_at: Instant
     last_signal_at: Instant
@@ -164,7 +165,10 @@ def correlation_key(signal: Signal, classified: Classified, *, at_once: bool) ->
 
 
 def starts_unasked(signal: Signal, classified: Classified) -> bool:
-    """Whether this signal is of the kind that may start what policy pre-authorises: signed, fresh, and no guess."""
+    """Whether this signal is of the kind that may start what policy pre-authorises: signed, fresh at the door, and no guess.
+
+    How long ago that was is judged apart, at each step (`preauthorisation.py`).
+    """
     return (
         signal.strength is Strength.SIGNED
         and not signal.human

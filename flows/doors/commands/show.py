@@ -114,7 +114,7 @@ def _acts(say: Say, case: Dossier) -> None:
         because = row.because + (f"; given back: {row.undo_note}" if row.undo_note else "")
         say.line(f"{row.action}: {row.verb.shown} {row.target}; {because}", "dim")
     for text in case.plan.refused:
-        say.line(f"not planned: {text}")
+        say.line(f"not planned, or not without people: {text}")
 
 
 def _approvals(say: Say, case: Dossier) -> None:

@@ -43,6 +43,8 @@ def open_incident(
     if standing is not None:
         return installation.incident(incident_id)
     configuration = installation.active()
+    by_people = origin is None and storm is None and continues is None
+    same = _open_for(installation, report.system, archetype) if by_people else []
     if not report.system:
         raise ApprovalError(
             "expected the name of an AI system, found none.", now="no incident was opened.",
@@ -62,7 +64,8 @@ def open_incident(
             "lead": incident.lead, "drill": drill, "noticed_at": report.noticed_at, "source": report.source,
             **({"origin": origin.as_json()} if origin else {}),
             **({"recurrence_of": recurrence_of} if recurrence_of else {}), **({"storm": storm} if storm else {}),
-            **({"continues": continues} if continues else {}),
+            **({"continues": continues} if continues else {}), **({"near_miss": True} if report.near_miss else {}),
+            **({"also_open": same} if same else {}),
         },
     )  # fmt: skip
     return installation.incident(incident_id)
@@ -81,6 +84,26 @@ def _incident(
         noticed_at=report.noticed_at, began_at=report.began_at, report=digest, drill=drill,
         near_miss=report.near_miss, known_system=system is not None,
     )  # fmt: skip
+
+
+def also_open(installation: Installation, incident_id: str) -> list[str]:
+    """What was open already, of the same system and kind, when a person opened this one."""
+    opening = installation.store.find(opening_key(incident_id))
+    return [] if opening is None else [str(one) for one in opening.body.get("also_open", ())]
+
+
+def _open_for(installation: Installation, system: str, archetype: Archetype) -> list[str]:
+    """Open incidents of this system and kind, oldest first; one that was classified anew counts as what it became."""
+    kinds = (EntryType.INCIDENT_OPENED, EntryType.INCIDENT_CLOSED)
+    entries = installation.store.entries(types=kinds)
+    gone = {e.incident for e in entries if e.type is EntryType.INCIDENT_CLOSED} | {
+        e.body.get("continues") for e in entries
+    }
+    return [
+        e.incident for e in entries
+        if e.type is EntryType.INCIDENT_OPENED and e.incident and e.incident not in gone
+        and (e.body["system"], e.body["archetype"]) == (system, archetype)
+    ]  # fmt: skip
 
 
 def with_floors(report: Report, floors: tuple[Floor, ...]) -> Report:

@@ -14,6 +14,7 @@ from runbooks.domain.review import Review
 from runbooks.domain.value import short
 from tasks.approval import eligible, plan_of, verdict_on
 from tasks.engine import leave_page
+from tasks.incident import also_open
 from tasks.installation import Installation
 from tasks.step import here, is_first_process, pen, run_id, tell
 
@@ -54,12 +55,15 @@ def leave_brief(incident_id: str) -> None:
     reasons = "\n".join(f"- {clean(reason)}" for reason in incident.severity.reasons)
     provisional = " (provisional: correct it when you know more)" if incident.severity.provisional else ""
     proven = "proven" if incident.requester.proven else "a typed name: one person more must approve"
+    same = ", ".join(also_open(here(), incident_id))
     _leave(
         "brief", incident_id,
         f"{_mark(incident)}## {incident.archetype.shown} on {incident.system}: {incident.severity.severity}\n\n"
         f"- **Incident:** {incident.id}, opened {_time(incident.opened_at)}\n"
         f"- **Severity:** {incident.severity.severity}{provisional}\n- **Lead:** {incident.lead}\n"
         f"- **Reported by:** {clean(incident.requester.name)} ({proven})\n"
+        + (f"- **Already open when this was opened, for the same system and kind:** {same}. Look there first: it may be the "
+           "same harm.\n" if same else "")
         + ("" if incident.known_system else "- **This system is not in config/systems.toml:** evidence is kept, "
            "but nothing can be taken away. If the name is a slip, start again with the right one.\n")
         + f"\n### Why {incident.severity.severity}\n{reasons}\n\n"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.correlation import (
     SEVERAL_SYSTEMS,
-    UNKNOWN_SYSTEM,
     Correlated,
     GotWorse,
     IncidentDraft,
@@ -14,7 +13,6 @@ from runbooks.domain.correlation import (
     Standing,
     Verdict,
     correlate,
-    correlation_key,
     is_storm,
     newer,
     starts_unasked,
@@ -22,6 +20,7 @@ from runbooks.domain.correlation import (
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.likeness import UNKNOWN_SYSTEM, correlation_key, spoken_key_of
 from runbooks.domain.severity import Factors, Floor, Severity, SeverityJudgement, judge_severity
 from runbooks.domain.signal import Classified, Signal, Strength
 from runbooks.domain.value import Digest, canonical, digest_of
@@ -118,9 +117,10 @@ class Correlator:
         stronger = None
         if policy.preauthorised and not at_once:
             stronger = self.store.newest(correlation_key(signal, classified, at_once=True))
+        spoken = spoken_key_of(signal, classified)
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
-            rules=policy.correlation, now=now,
+            rules=policy.correlation, now=now, spoken=self.store.newest(spoken) if spoken else None, at_once=at_once,
         )  # fmt: skip
         if said.verdict is Verdict.OPENED:
             if said.passed and own is not None:

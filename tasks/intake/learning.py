@@ -6,14 +6,19 @@
 from typing import Protocol
 
 from runbooks.domain.case import Ending
-from runbooks.domain.correlation import Correlated, Quiet, Standing, Verdict
+from runbooks.domain.correlation import Correlated, KnownIncident, Quiet, Standing, Verdict
+from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import Instant
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.likeness import spoken_key
+from runbooks.domain.severity import Severity
 from runbooks.domain.signal import Classified, Signal
+from runbooks.domain.value import digest_of
 from tasks.installation import Installation
 from tasks.stores import SignalStore
 
 LEARNT = "ledger"
+_NEWS = (EntryType.INCIDENT_OPENED, EntryType.INCIDENT_CLOSED, EntryType.SIGNALS_QUIETED)
 
 
 class Judge(Protocol):
@@ -26,7 +31,7 @@ class Judge(Protocol):
 
 
 def learn(installation: Installation, store: SignalStore, judge: Judge, now: Instant) -> None:
-    """What the ledger says since we looked last: incidents that were closed, systems that are kept quiet.
+    """What the ledger says since we looked last: incidents that people opened, or that were closed; quiet systems.
 
     A signal that joined in the instant of the closure, and was received after it, is judged again.
     """
@@ -34,17 +39,36 @@ def learn(installation: Installation, store: SignalStore, judge: Judge, now: Ins
     size = ledger.size()
     if size == seen:
         return
-    news = ledger.entries(since=seen, types=(EntryType.INCIDENT_CLOSED, EntryType.SIGNALS_QUIETED))
+    news = ledger.entries(since=seen, types=_NEWS)
     with store.writing():
         for entry in news:
             if entry.type is EntryType.SIGNALS_QUIETED:
                 store.keep_quiet(Quiet.model_validate(entry.body["quiet"]))
+            elif entry.type is EntryType.INCIDENT_OPENED:
+                _hear_of(store, entry)
             elif entry.incident and store.find(entry.incident) is not None:
                 untouched = entry.body.get("ending") in (Ending.EVIDENCE_ONLY, Ending.NEAR_MISS)
                 store.end(entry.incident, Standing.UNTOUCHED if untouched else Standing.CLOSED, entry.at)
                 for kept in store.joined_after(entry.incident, entry.at):
                     store.settle(kept.signal, judge(kept.signal, kept.classified, now))
         store.set_mark(LEARNT, str(size))
+
+
+def _hear_of(store: SignalStore, entry: LedgerEntry) -> None:
+    """An incident that signals did not open here: those of its system and kind join it from now on."""
+    if entry.incident is None or store.find(entry.incident) is not None:
+        return
+    body, known = entry.body, entry.incident
+    system, archetype, near_miss = str(body["system"]), Archetype(body["archetype"]), bool(body.get("near_miss"))
+    store.hear_of(
+        KnownIncident(
+            id=known, key=digest_of(known.encode()), standing=Standing.OPEN, at_once=False,
+            severity=Severity(body["severity"]), opened_at=entry.at, last_signal_at=entry.at,
+        ),
+        system, spoken_key(system, archetype, near_miss=near_miss),
+    )  # fmt: skip
+    if body.get("continues"):
+        store.hand_over(str(body["continues"]), known, entry.at)
 
 
 def end_quiet(store: SignalStore, judge: Judge, now: Instant) -> int:

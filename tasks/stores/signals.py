@@ -111,9 +111,10 @@ class SignalStore(Outbox):
     # Incidents.
 
     def newest(self, key: Digest) -> KnownIncident | None:
-        """The newest incident of this key."""
+        """The newest incident of this key, or that is reached by it; one that is open before all others."""
         found = self._all(
-            f"SELECT {_KNOWN} FROM incident WHERE key = ? ORDER BY standing = 'open' DESC, opened_at DESC LIMIT 1", key  # noqa: S608
+            f"SELECT {_KNOWN} FROM incident WHERE key = ?1 OR id IN (SELECT incident FROM reached WHERE key = ?1)"  # noqa: S608
+            " ORDER BY standing = 'open' DESC, opened_at DESC LIMIT 1", key,
         )  # fmt: skip
         return _known(found[0]) if found else None
 
@@ -138,6 +139,22 @@ class SignalStore(Outbox):
             known.id, known.severity.rank, draft, made_at,
         )  # fmt: skip
 
+    def hear_of(self, known: KnownIncident, system: str, reached_by: Digest) -> None:
+        """An incident that stands in the ledger and that people opened: signals reach it; nothing here starts it."""
+        self._do(
+            f"INSERT OR IGNORE INTO incident({_KNOWN}, made_at, system, signals)"  # noqa: S608
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            known.id, known.key, known.standing, known.at_once, known.severity, known.opened_at, known.last_signal_at,
+            known.ended_at, known.opened_at, system,
+        )  # fmt: skip
+        self._do("INSERT OR IGNORE INTO reached VALUES (?, ?)", reached_by, known.id)
+
+    def hand_over(self, before: str, after: str, at: Instant) -> None:
+        """Whatever reached the one incident reaches the other from now on."""
+        self._do("INSERT OR IGNORE INTO reached SELECT key, ?2 FROM incident WHERE id = ?1", before, after)
+        self._do("INSERT OR IGNORE INTO reached SELECT key, ?2 FROM reached WHERE incident = ?1", before, after)
+        self.end(before, Standing.PASSED, at)
+
     def join(self, incident: str, at: Instant) -> None:
         """One signal more, received then."""
         self._do(
@@ -159,10 +176,11 @@ class SignalStore(Outbox):
         )  # fmt: skip
 
     def made_since(self, since: Instant) -> list[tuple[str, str, str | None]]:
-        """Id, system and storm of the incidents made since then, oldest first; storms themselves are not among them."""
+        """Id, system and storm of what signals opened since then, oldest first; storms themselves are not among them."""
         found = self._all(
-            "SELECT id, system, storm FROM incident WHERE made_at >= ? AND storm IS NOT id ORDER BY made_at, id", since
-        )
+            "SELECT i.id, i.system, i.storm FROM incident i JOIN outbox o ON o.incident = i.id"
+            " WHERE i.made_at >= ? AND i.storm IS NOT i.id ORDER BY i.made_at, i.id", since,
+        )  # fmt: skip
         return [(str(one), str(system), None if storm is None else str(storm)) for one, system, storm in found]
 
     def counts(self, incident: str) -> tuple[int, int]:
@@ -173,8 +191,8 @@ class SignalStore(Outbox):
     def to_note(self) -> list[tuple[str, int]]:
         """Incidents that stand in the ledger and have signals that it was not told of: id and count."""
         found = self._all(
-            "SELECT i.id, i.signals FROM incident i JOIN outbox o ON o.incident = i.id"
-            " WHERE i.signals > i.noted AND o.opened_at IS NOT NULL"
+            "SELECT i.id, i.signals FROM incident i LEFT JOIN outbox o ON o.incident = i.id"
+            " WHERE i.signals > i.noted AND (o.incident IS NULL OR o.opened_at IS NOT NULL)"
         )
         return [(str(one), int(str(count))) for one, count in found]
 

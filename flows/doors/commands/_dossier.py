@@ -18,6 +18,7 @@ from runbooks.domain.situation import Situation, situation
 from runbooks.domain.value import Digest, Json
 from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
+from tasks.incident import also_open
 from tasks.installation import Installation
 
 
@@ -47,6 +48,11 @@ class Dossier:
         """Ids of the flow runs that responded, in order."""
         found = [e.flow_run_id for e in self.entries if e.type is EntryType.RUN_STARTED and e.flow_run_id]
         return list(dict.fromkeys(found))
+
+    @property
+    def also_open(self) -> list[str]:
+        """What was open already, of the same system and kind, when a person opened this one."""
+        return also_open(self.installation, self.incident.id)
 
     @property
     def needed(self) -> str:
@@ -129,7 +135,7 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "incident": incident.id, "archetype": incident.archetype, "system": incident.system,
         "systems": list(incident.systems), "known_system": incident.known_system,
         "severity": incident.severity.severity, "provisional": incident.severity.provisional,
-        "continues": incident.continues, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
+        "continues": incident.continues, "also_open": case.also_open, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
         "causes": [cause.as_json() for cause in incident.causes], "drill": incident.drill,
         "near_miss": incident.near_miss, "opened_at": incident.opened_at, "noticed_at": incident.noticed_at,
         "began_at": incident.began_at, "open": case.where.ending is None, "ending": case.where.ending,

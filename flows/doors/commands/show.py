@@ -69,6 +69,10 @@ def _head(say: Say, case: Dossier) -> None:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
     if incident.continues:
         rows.append(("continues", f"{incident.continues}, which it was taken for at first"))
+    if same := case.also_open:
+        rows.append(
+            ("also open", f"{', '.join(same)} when this was opened: the same system and kind, maybe the same harm")
+        )
     if incident.near_miss:
         rows.append(("near miss", "stopped before harm: nothing is taken away"))
     rows += [

@@ -50,7 +50,8 @@ class CorrelationRules(Value):
     oldest_hours: Annotated[int, Field(ge=1, le=720)] = 24
     recurrence_days: Annotated[int, Field(ge=1, le=365)] = 14
     recurring_signals: Annotated[int, Field(ge=2)] = 50
-    """So many signals of one key within `recurrence_days` count as silent recurrence, which lifts the severity."""
+    """So many signals of one key within `recurrence_days` count as silent recurrence, which lifts the severity of the
+    incident that they open, or that they join."""
     storm_incidents: Annotated[int, Field(ge=1)] = 20
     storm_minutes: Annotated[int, Field(ge=1, le=1440)] = 5
 
@@ -125,10 +126,12 @@ class IncidentDraft(Value):
 
 
 class GotWorse(Value):
-    """A signal that joined was worse than its incident until then."""
+    """A signal that joined was worse than its incident until then, or was one too many."""
 
     severity: SeverityJudgement
     delivery: str
+    because: str = ""
+    """Empty: the signal itself is worse."""
 
 
 class Verdict(StrEnum):

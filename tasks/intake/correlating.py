@@ -112,7 +112,8 @@ class Correlator:
         """What becomes of a signal. After a quiet window it counts as seen then; what it begins knows when it came."""
         signal = told if seen_at is None else told.model_copy(update={"received_at": seen_at})
         at_once = self._at_once(told, classified, now)
-        own = self.store.newest(key or correlation_key(signal, classified, at_once=at_once))
+        key = key or correlation_key(signal, classified, at_once=at_once)
+        own = self.store.newest(key)
         policy = self.configuration.policy  # without any pre-authorisation nothing is stronger
         stronger = None
         if policy.preauthorised and not at_once:
@@ -129,21 +130,33 @@ class Correlator:
                 update={"incident": self._open(told, signal.received_at, classified, said, now, at_once=at_once)}
             )
         if said.incident:
-            self._join(said, signal, classified)
+            self._join(said, signal, classified, key)
         return said
 
-    def _join(self, said: Correlated, signal: Signal, classified: Classified) -> None:
+    def _join(self, said: Correlated, signal: Signal, classified: Classified, key: str) -> None:
         known = self.store.find(str(said.incident))
         self.store.join(str(said.incident), signal.received_at)
-        severity = self._severity(classified)
-        if known is not None and said.verdict is Verdict.JOINED and severity.severity.rank < known.severity.rank:
-            self.store.raise_severity(
-                known.id, severity.severity, GotWorse(severity=severity, delivery=signal.delivery)
-            )
+        if known is None or said.verdict is not Verdict.JOINED:
+            return
+        severity, because = self._severity(classified), ""
+        lifted = self._severity(classified, Floor.SILENT_RECURRENCE)
+        if lifted.severity.rank < min(severity.severity.rank, known.severity.rank) and self._recurs(signal, key):
+            rules = self.configuration.policy.correlation
+            severity = lifted
+            because = f"{rules.recurring_signals} signals of its kind within {rules.recurrence_days} days: they recur"
+        if severity.severity.rank < known.severity.rank:
+            worse = GotWorse(severity=severity, delivery=signal.delivery, because=because)
+            self.store.raise_severity(known.id, severity.severity, worse)
 
-    def _severity(self, classified: Classified) -> SeverityJudgement:
-        """The worse of what the rules found and of what holds for every incident of the archetype."""
-        floors = frozenset({*classified.floors, *self._floors_of(self._flow(classified))})
+    def _recurs(self, signal: Signal, key: str) -> bool:
+        """Whether this signal is one of so many of its key that they count as silent recurrence."""
+        rules = self.configuration.policy.correlation
+        lately = self.store.signals_since(key, later(signal.received_at, -86_400 * rules.recurrence_days))
+        return lately + 1 >= rules.recurring_signals
+
+    def _severity(self, classified: Classified, *more: Floor) -> SeverityJudgement:
+        """The worse of what the rules found and of what holds for every incident of the archetype, and `more`."""
+        floors = frozenset({*classified.floors, *self._floors_of(self._flow(classified)), *more})
         if (classified.factors, floors) not in self._judged:
             self._judged[classified.factors, floors] = judge_severity(classified.factors, floors)
         return min(classified.severity, self._judged[classified.factors, floors], key=lambda one: one.severity.rank)
@@ -185,11 +198,7 @@ class Correlator:
 
     def _report(self, signal: Signal, classified: Classified, archetype: Archetype, key: str) -> Report:
         system = self.configuration.systems.get(signal.system or "")
-        rules = self.configuration.policy.correlation
-        floors = classified.floors
-        lately = self.store.signals_since(key, later(signal.received_at, -86_400 * rules.recurrence_days))
-        if lately + 1 >= rules.recurring_signals:
-            floors = (*floors, Floor.SILENT_RECURRENCE)
+        floors = (*classified.floors, *((Floor.SILENT_RECURRENCE,) if self._recurs(signal, key) else ()))
         report = Report(
             system=signal.system or UNKNOWN_SYSTEM, what_happened=signal.text[:LONGEST_TEXT],
             reporter=f"source {signal.source}", reporter_proven=signal.strength is Strength.SIGNED,

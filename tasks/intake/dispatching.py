@@ -83,7 +83,7 @@ class Dispatcher:
         for incident, worse in self.store.worse():
             raise_severity(
                 self.installation, self.installation.pen(SIGNALS), incident, worse.severity,
-                f"worse/{incident}/{worse.severity.severity}", f"a signal that joined ({worse.delivery}) is worse",
+                f"worse/{incident}/{worse.severity.severity}", worse.because or f"a signal that joined ({worse.delivery}) is worse",
             )  # fmt: skip
             self.store.told_worse(incident, worse)
         for incident, _ in self.store.to_note():

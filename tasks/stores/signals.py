@@ -70,8 +70,11 @@ class SignalStore(Outbox):
         return {str(state): int(str(count)) for state, count in found}
 
     def signals_since(self, key: Digest, since: Instant) -> int:
-        """How many signals had this key since then."""
-        return int(str(self._all("SELECT count(*) FROM signal WHERE key = ? AND received_at >= ?", key, since)[0][0]))
+        """How many signals had this key since then, the ends of alerts not counted."""
+        found = self._all(
+            "SELECT count(*) FROM signal WHERE key = ? AND received_at >= ? AND verdict <> 'resolved'", key, since
+        )
+        return int(str(found[0][0]))
 
     def signals_of(self, incident: str, first: int) -> list[TakenSignal]:
         """The first so many signals of an incident, in the order in which they were taken in."""

@@ -7,6 +7,7 @@ from runbooks.domain.incident import Archetype, Incident, Origin, Report, Reques
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import Floor, SeverityJudgement, judge_severity
+from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 
@@ -112,9 +113,13 @@ def with_floors(report: Report, floors: tuple[Floor, ...]) -> Report:
 
 
 def raise_severity(
-    installation: Installation, writer: Pen, incident_id: str, judged: SeverityJudgement, key: str, because: str
-) -> bool:
-    """Make an open incident more severe, with the reason; whether it was. A milder judgement changes nothing."""
+    installation: Installation, writer: Pen, incident_id: str, judged: SeverityJudgement, key: str, because: str,
+    rests_on: dict[str, Digest] | None = None,
+) -> bool:  # fmt: skip
+    """Make an open incident more severe, with the reason; whether it was. A milder judgement changes nothing.
+
+    `rests_on`: what else the entry refers to.
+    """
     incident = installation.incident(incident_id)
     if judged.severity.rank >= incident.severity.severity.rank:
         return False
@@ -122,7 +127,8 @@ def raise_severity(
         update={"severity": judged.model_copy(update={"reasons": (*judged.reasons, because)})}
     )
     writer.write(
-        EntryType.SEVERITY_CHANGED, key, incident=incident_id, subject={"incident": installation.keep(changed)},
+        EntryType.SEVERITY_CHANGED, key, incident=incident_id,
+        subject={"incident": installation.keep(changed), **(rests_on or {})},
         body={"was": incident.severity.severity, "severity": judged.severity, "because": because},
     )  # fmt: skip
     return True

@@ -8,7 +8,7 @@ events are the same, and that one key has one open incident, is held by unique i
 from runbooks.domain.correlation import AlertState, Correlated, GotWorse, KnownIncident, Standing
 from runbooks.domain.instants import Instant
 from runbooks.domain.severity import Severity
-from runbooks.domain.signal import Classified, Signal
+from runbooks.domain.signal import Classified, Delivered, Signal
 from runbooks.domain.value import Digest
 from tasks.stores._outbox import Outbox, taken
 from tasks.stores.base import DeliveryFate, TakenSignal
@@ -83,6 +83,28 @@ class SignalStore(Outbox):
             incident, first,
         )  # fmt: skip
         return [taken(row) for row in found]
+
+    def delivered(self, incident: str, most: int) -> tuple[int, list[Delivered], list[Delivered]]:
+        """How many deliveries this incident's signals came in, the first ones, and the newest beyond those."""
+        by_delivery = "SELECT delivery, min(seq) AS seq FROM signal WHERE incident = ? GROUP BY delivery"
+        count = int(str(self._all(f"SELECT count(*) FROM ({by_delivery})", incident)[0][0]))  # noqa: S608 - our own words
+        first = self._delivered(f"{by_delivery} ORDER BY seq LIMIT ?", incident, most)
+        newest = self._delivered(f"{by_delivery} ORDER BY seq DESC LIMIT ?", incident, max(0, min(most, count - most)))
+        return count, first, newest
+
+    def one_delivered(self, delivery: str) -> Delivered:
+        """This delivery, with the digest of its bytes."""
+        return self._delivered("SELECT ? AS delivery, 0 AS seq", delivery)[0]
+
+    def _delivered(self, which: str, *values: object) -> list[Delivered]:
+        found = self._all(
+            f"SELECT w.delivery, d.digest FROM ({which}) w LEFT JOIN delivery d ON d.id = w.delivery ORDER BY w.seq",  # noqa: S608
+            *values,
+        )
+        return [
+            Delivered(receipt=str(one), body_digest=f"sha256:{digest.hex()}" if isinstance(digest, bytes) else None)
+            for one, digest in found
+        ]
 
     def fate(self, delivery: str) -> DeliveryFate | None:
         """What became of a delivery; None while nobody has read it."""

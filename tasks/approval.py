@@ -24,6 +24,11 @@ BY_HAND = Requester(name="somebody at a terminal (quell undo)", proven=False)
 """Who asks to undo: it is not whoever asked for the response, and nobody knows who it is."""
 
 
+def request_key(incident_id: str, purpose: Purpose, action: ContainmentAction, turn: int = 1) -> str:
+    """The key of the entry by which people were asked about this act."""
+    return f"requested/{incident_id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
+
+
 def ask(
     installation: Installation,
     writer: Pen,
@@ -34,12 +39,14 @@ def ask(
     acted_before: tuple[str, ...] = (),
     *,
     turn: int = 1,
+    waits: str = "",
 ) -> ApprovalRequest | None:
     """The request for this act, asked once per plan, purpose and turn; None when no right in the policy allows anybody.
 
-    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew.
+    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew. `waits`: why it
+    waits for people, though policy would let it begin without them.
     """
-    key = f"requested/{incident.id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
+    key = request_key(incident.id, purpose, action, turn)
     standing = writer.find(key)
     if standing is not None:
         return _request(installation, standing)
@@ -54,13 +61,13 @@ def ask(
             body={"action": action.id, "because": f"no decision right covers {purpose} of {action.verb.shown}"},
         )  # fmt: skip
         return None
-    request = _frozen(installation, incident, plan, action, purpose, right, acted_before)
+    request = _frozen(installation, incident, plan, action, purpose, right, acted_before, waits)
     entry = writer.write(
         EntryType.APPROVAL_REQUESTED, key, incident=incident.id,
         subject={"request": installation.keep(request), "action": action.digest()},
         body={
             "request": request.id, "action": action.id, "purpose": purpose, "people": request.people,
-            "roles": list(request.roles), "expires_at": request.expires_at,
+            "roles": list(request.roles), "expires_at": request.expires_at, **({"because": waits} if waits else {}),
         },
     )  # fmt: skip
     return _request(installation, entry)
@@ -68,7 +75,7 @@ def ask(
 
 def _frozen(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
-    right: Right, acted_before: tuple[str, ...],
+    right: Right, acted_before: tuple[str, ...], waits: str,
 ) -> ApprovalRequest:  # fmt: skip
     now = installation.now()
     giving_back = purpose is not Purpose.CONTAIN
@@ -78,7 +85,7 @@ def _frozen(
         nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
         what=f"Undo “{action.title}”" if giving_back else action.title,
         target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why=_why_back(installation, incident, purpose) if giving_back else action.why,
+        why=_why_back(installation, incident, purpose) if giving_back else _why(action, waits),
         blast_radius=(
             f"It works again for everybody, and nothing stops it any more. It was taken away because: {action.why}"
             if giving_back else action.blast_radius
@@ -98,6 +105,10 @@ def _if_listed(installation: Installation, plan: Plan, name: str) -> tuple[str, 
     """Whoever asked for the response does not decide on undoing it either; a name that is nobody's excludes nobody."""
     configurations = installation.active(), installation.configuration(plan.configuration)
     return (name,) if any(name in one.people for one in configurations) else ()
+
+
+def _why(action: ContainmentAction, waits: str) -> str:
+    return f"{action.why} It would begin without asking, but {waits}; so it waits for you." if waits else action.why
 
 
 def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:

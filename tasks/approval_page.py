@@ -147,7 +147,7 @@ def _one_request(installation: Installation, request: ApprovalRequest) -> str:
     nothing = "nothing is done" if request.purpose is Purpose.CONTAIN else "nothing is given back"
     lines = [
         ("What will be done", f"{clean(request.what)}: {clean(request.target)}"),
-        ("Why", clean(request.why)),
+        ("Why", clean(request.why, 600)),
         ("What it breaks", clean(request.blast_radius)),
         ("Undo", f"{request.reversibility.meaning}. {clean(request.undo)}"),
         ("Evidence", evidence if request.manifest else f"**{evidence}**"),

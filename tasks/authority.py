@@ -13,12 +13,12 @@ from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.grant import Claim, Grant, GrantFacts
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.planning import rule_for
 from runbooks.domain.value import Digest
-from tasks.approval import find_request, judge_all, plan_of, verdict_on
+from tasks.approval import find_request, judge_all, plan_of, request_key, verdict_on
 from tasks.glasses import glass_in, opened_glass, standing_alone
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
+from tasks.preauthorising import lapsed, right_to_begin, was_begun
 from tasks.presence import demand_presence
 from tasks.stores.base import SourceFacts
 from tasks.waiting import pause
@@ -37,7 +37,7 @@ def grant_for(
     installation: Installation, writer: Pen, action: ContainmentAction, purpose: Purpose,
     glass: LedgerEntry | None = None,
 ) -> Grant:  # fmt: skip
-    """The grant that the record gives for this act: of a granted request, else of a pre-authorisation.
+    """The grant that the record gives for this act: of its pre-authorisation, else of the request that people answer.
 
     Built only from what is recorded, so that a re-run builds the very same grant.
     """
@@ -51,17 +51,19 @@ def grant_for(
             configuration=glass_in(installation, glass).statement.configuration,
             expires_at=ends if purpose is Purpose.CONTAIN else later(ends, 86_400 * GIVING_BACK_DAYS),
         )  # fmt: skip
+    right = None
     if purpose is Purpose.CONTAIN and action.id in plan.preauthorised:
-        plans = writer.entries(action.incident, types=(EntryType.PLAN_MADE,))
-        # The first plan that says so: a later, wider one is no new right.
-        made = next((entry for entry in plans if action.id in entry.body["preauthorised"]), None)
-        incident = installation.incident(action.incident)
-        rule = rule_for(action, incident, installation.configuration(plan.configuration))
-        if made is not None and rule is not None:
-            return Grant(
-                **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=rule.id,
-                configuration=plan.configuration, expires_at=later(made.at, 3600 * PREAUTHORISED_HOURS),
-            )  # fmt: skip
+        right = right_to_begin(installation, installation.incident(action.incident), plan, action)
+    if right is not None:
+        unasked = Grant(
+            **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=right[0].id,
+            configuration=plan.configuration, expires_at=later(right[1], 3600 * PREAUTHORISED_HOURS),
+        )  # fmt: skip
+        if writer.find(request_key(action.incident, purpose, action)) is None:
+            return unasked
+        claimed = installation.store.claim_of(key)  # people were asked: they decide, unless it began in time
+        if claimed.grant == unasked.digest() if claimed is not None else action.id not in lapsed(installation, plan):
+            return unasked
     judged = judge_all(installation, action.incident)
     asked = [(r, verdict) for r, verdict in judged if r.action == action.digest() and r.purpose is purpose]
     if not asked:
@@ -105,6 +107,7 @@ class LedgerAuthority:
             verdict=verdict_on(place, request) if request else None,
             glass=opened_glass(place, grant.glass) if grant.glass else None,
             consumed_by=row.grant if row else None, now=place.now(),
+            begun=grant.preauthorisation is not None and was_begun(place, action),
         )  # fmt: skip
 
     def claim(self, grant: Grant, action: ContainmentAction) -> Claim:

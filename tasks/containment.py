@@ -24,7 +24,7 @@ from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.situation import UNTIL_APPLIED, UNTIL_REVIEWED
 from runbooks.domain.value import Digest, Json, Value
 from tasks.announcing import call_people
-from tasks.approval import plan_of
+from tasks.approval import plan_of, request_key
 from tasks.authority import LedgerAuthority, grant_for, when_free
 from tasks.connectors.base import Connector
 from tasks.installation import Installation
@@ -204,18 +204,22 @@ def plan_again(incident_id: str, action_ids: list[str]) -> list[str]:
     installation, writer = here(), pen()
     plan = plan_of(installation, incident_id)
     known = {action.id for action in plan.actions}
+    new = [name for name in action_ids if f"{name}-again" not in known]
     again = [
         plan.action(name).model_copy(update={"id": f"{name}-again", "attempt": 2, "why": "the fix did not hold"})
-        for name in action_ids
-        if f"{name}-again" not in known
+        for name in new
     ]
+    unasked = {  # what people had to be asked about needs them again
+        name for name in new if name in plan.preauthorised
+        and writer.find(request_key(incident_id, Purpose.CONTAIN, plan.action(name))) is None
+    }  # fmt: skip
     if again:
         wider = plan.model_copy(
             update={
                 "actions": (*plan.actions, *again),
                 "preauthorised": (
                     *plan.preauthorised,
-                    *(a.id for a in again if a.id.removesuffix("-again") in plan.preauthorised),
+                    *(a.id for a, name in zip(again, new, strict=True) if name in unasked),
                 ),
             }
         )

@@ -21,6 +21,7 @@ from tasks.history import mirror_history
 from tasks.installation import Installation
 from tasks.ledger import door_actor
 from tasks.pages import clean
+from tasks.preauthorising import lapsed
 from tasks.step import here, pen, run_id, step, tell
 
 
@@ -45,7 +46,11 @@ def request_approvals(incident_id: str, purpose: str, actions: list[str]) -> lis
     installation, writer = here(), pen()
     incident, plan = installation.incident(incident_id), plan_of(installation, incident_id)
     acted = tuple(sorted(people_who_disabled(installation, incident_id))) if purpose != Purpose.CONTAIN else ()
-    asked = [ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted) for name in actions]
+    waits = plan.waits | lapsed(installation, plan) if purpose == Purpose.CONTAIN else {}
+    asked = [
+        ask(installation, writer, incident, plan, plan.action(name), Purpose(purpose), acted, waits=waits.get(name, ""))
+        for name in actions
+    ]
     return [request.id for request in asked if request is not None]
 
 

@@ -7,6 +7,7 @@ from runbooks.domain.incident import Archetype, Incident, Origin, Report, Reques
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import Floor, SeverityJudgement, judge_severity
+from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 
@@ -43,6 +44,8 @@ def open_incident(
     if standing is not None:
         return installation.incident(incident_id)
     configuration = installation.active()
+    by_people = origin is None and storm is None and continues is None
+    same = _open_for(installation, report.system, archetype) if by_people else []
     if not report.system:
         raise ApprovalError(
             "expected the name of an AI system, found none.", now="no incident was opened.",
@@ -63,7 +66,8 @@ def open_incident(
             **({"began_at": report.began_at} if report.began_at else {}),
             **({"origin": origin.as_json()} if origin else {}),
             **({"recurrence_of": recurrence_of} if recurrence_of else {}), **({"storm": storm} if storm else {}),
-            **({"continues": continues} if continues else {}),
+            **({"continues": continues} if continues else {}), **({"near_miss": True} if report.near_miss else {}),
+            **({"also_open": same} if same else {}),
         },
     )  # fmt: skip
     return installation.incident(incident_id)
@@ -84,15 +88,39 @@ def _incident(
     )  # fmt: skip
 
 
+def also_open(installation: Installation, incident_id: str) -> list[str]:
+    """What was open already, of the same system and kind, when a person opened this one."""
+    opening = installation.store.find(opening_key(incident_id))
+    return [] if opening is None else [str(one) for one in opening.body.get("also_open", ())]
+
+
+def _open_for(installation: Installation, system: str, archetype: Archetype) -> list[str]:
+    """Open incidents of this system and kind, oldest first; one that was classified anew counts as what it became."""
+    kinds = (EntryType.INCIDENT_OPENED, EntryType.INCIDENT_CLOSED)
+    entries = installation.store.entries(types=kinds)
+    gone = {e.incident for e in entries if e.type is EntryType.INCIDENT_CLOSED} | {
+        e.body.get("continues") for e in entries
+    }
+    return [
+        e.incident for e in entries
+        if e.type is EntryType.INCIDENT_OPENED and e.incident and e.incident not in gone
+        and (e.body["system"], e.body["archetype"]) == (system, archetype)
+    ]  # fmt: skip
+
+
 def with_floors(report: Report, floors: tuple[Floor, ...]) -> Report:
     """The report with the floors that its runbook states for every incident of the archetype."""
     return report.model_copy(update={"floors": tuple(dict.fromkeys((*report.floors, *floors)))})
 
 
 def raise_severity(
-    installation: Installation, writer: Pen, incident_id: str, judged: SeverityJudgement, key: str, because: str
-) -> bool:
-    """Make an open incident more severe, with the reason; whether it was. A milder judgement changes nothing."""
+    installation: Installation, writer: Pen, incident_id: str, judged: SeverityJudgement, key: str, because: str,
+    rests_on: dict[str, Digest] | None = None,
+) -> bool:  # fmt: skip
+    """Make an open incident more severe, with the reason; whether it was. A milder judgement changes nothing.
+
+    `rests_on`: what else the entry refers to.
+    """
     incident = installation.incident(incident_id)
     if judged.severity.rank >= incident.severity.severity.rank:
         return False
@@ -100,7 +128,8 @@ def raise_severity(
         update={"severity": judged.model_copy(update={"reasons": (*judged.reasons, because)})}
     )
     writer.write(
-        EntryType.SEVERITY_CHANGED, key, incident=incident_id, subject={"incident": installation.keep(changed)},
+        EntryType.SEVERITY_CHANGED, key, incident=incident_id,
+        subject={"incident": installation.keep(changed), **(rests_on or {})},
         body={"was": incident.severity.severity, "severity": judged.severity, "because": because},
     )  # fmt: skip
     return True

@@ -10,10 +10,10 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Floor
 from runbooks.domain.value import Json, canonical, digest_of
 from tasks.engine import tag_run
-from tasks.incident import open_incident, with_floors
+from tasks.incident import also_open, open_incident, with_floors
 from tasks.ledger import Pen, clock
 from tasks.presence import AnotherRunWorksError, Presence
-from tasks.step import actor, here, pen, run_id, run_tags, step
+from tasks.step import actor, here, pen, run_id, run_tags, step, tell
 
 _FLOORS: dict[str, tuple[Floor, ...]] = {
     "harm goes on right now, or nobody can stop it": (Floor.UNCONTROLLED_ACTION,),
@@ -40,6 +40,8 @@ def open_response(start: dict[str, Json], archetype: Archetype) -> Name:
             installation, with_floors(report, book.severity_floors), archetype, drill=bool(start["drill"]),
             opener=actor(), material=(run_id() or "").encode(),
         )  # fmt: skip
+        if same := also_open(installation, incident.id):
+            tell(f"Already open for the same system and kind: {', '.join(same)}. Look there first.")
     flow_run = run_id()
     if flow_run and incident_tag(incident.id) not in run_tags():
         tag_run(flow_run, incident.id, drill=incident.drill)

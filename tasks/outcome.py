@@ -5,18 +5,22 @@ from runbooks.domain.case import Ending, action_rows, judge_ending
 from runbooks.domain.review import Review
 from tasks.approval import judge_all, plan_of, settled_key
 from tasks.pages import leave_brief, leave_containment, leave_links, leave_manifest, leave_recovery, leave_review
+from tasks.preauthorising import lapsed
 from tasks.step import here, pen, step
 
 
 def acts_to_do_at_once(incident_id: str) -> list[str]:
-    """Ids of the pre-authorised acts."""
-    return list(plan_of(here(), incident_id).preauthorised)
+    """Ids of the pre-authorised acts, without those whose signal is too old by now."""
+    plan = plan_of(here(), incident_id)
+    late = lapsed(here(), plan)
+    return [name for name in plan.preauthorised if name not in late]
 
 
 def acts_to_ask_for(incident_id: str) -> list[str]:
-    """Ids of the acts that wait for people."""
+    """Ids of the acts that wait for people, with those that were pre-authorised and did not begin in time."""
     plan = plan_of(here(), incident_id)
-    return [action.id for action in plan.actions if action.id not in plan.preauthorised]
+    late = lapsed(here(), plan)
+    return [action.id for action in plan.actions if action.id not in plan.preauthorised or action.id in late]
 
 
 def ending_of(incident_id: str) -> Ending:

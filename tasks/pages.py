@@ -14,6 +14,7 @@ from runbooks.domain.situation import classification_of
 from runbooks.domain.value import short
 from tasks.approval import plan_of
 from tasks.engine import leave_page
+from tasks.incident import also_open
 from tasks.links import kept, linked
 from tasks.step import here, is_first_process, pen, run_id, tell
 
@@ -57,6 +58,7 @@ def leave_brief(incident_id: str) -> None:
     provisional = " (provisional: correct it when you know more)" if incident.severity.provisional else ""
     proven = "proven" if incident.requester.proven else "a typed name: one person more must approve"
     found = classification_of(pen().entries(incident_id))
+    same = ", ".join(also_open(here(), incident_id))
     _leave(
         "brief", incident_id,
         f"{_mark(incident)}## {incident.archetype.shown} on {incident.system}: {incident.severity.severity}\n\n"
@@ -64,6 +66,8 @@ def leave_brief(incident_id: str) -> None:
         f"- **Severity:** {incident.severity.severity}{provisional}\n- **Lead:** {incident.lead}\n"
         f"- **Reported by:** {clean(incident.requester.name)} ({proven})\n"
         + (f"- **Taken for:** {clean(found.in_words)}\n" if found else "")
+        + (f"- **Already open when this was opened, for the same system and kind:** {same}. Look there first: it may be the "
+           "same harm.\n" if same else "")
         + ("" if incident.known_system else "- **This system is not in config/systems.toml:** evidence is kept, "
            "but nothing can be taken away. If the name is a slip, start again with the right one.\n")
         + f"\n### Why {incident.severity.severity}\n{reasons}\n\n"
@@ -158,7 +162,7 @@ def leave_containment(incident_id: str) -> None:
         "harmful path was refused several times in a row, through the path that the agent itself uses. Times are UTC."
         f"{_probed_last(writer.last(incident_id, EntryType.PROBES_JUDGED))} How it stands now: `quell show {incident_id}`"
         "\n\n| What | Status | Applied | Effective | Given back | Why we say so |\n|---|---|---|---|---|---|\n"
-        f"{table}\n\n" + (f"### Not planned\n{refused}\n" if refused else ""),
+        f"{table}\n\n" + (f"### Not planned, or not without people\n{refused}\n" if refused else ""),
         headline,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import GrantRefusedError
 from runbooks.domain.incident import Incident
+from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.planning import make_plan, rules_used
 from runbooks.domain.value import Digest
@@ -18,19 +19,20 @@ def plan_now(installation: Installation, writer: Pen, incident_id: str) -> Diges
         return done.subject["plan"]
     incident, configuration = installation.incident(incident_id), installation.active()
     with spending(installation, incident, configuration) as spent:
-        return _write_plan(installation, writer, incident, configuration, spent)
+        return _write_plan(installation, writer, incident, configuration, spent, installation.now())
 
 
 def _write_plan(
-    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, spent: frozenset[str]
-) -> Digest:
+    installation: Installation, writer: Pen, incident: Incident, configuration: Configuration, spent: frozenset[str],
+    now: Instant,
+) -> Digest:  # fmt: skip
     incident_id = incident.id
     sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
     waived = writer.last(incident_id, EntryType.EVIDENCE_WAIVED)
     plan = make_plan(
         incident, installation.runbook(incident.archetype, configuration), configuration,
         manifest=sealed.subject["manifest"] if sealed else None,
-        waiver=waived.subject["waiver"] if waived and not sealed else None, spent=spent,
+        waiver=waived.subject["waiver"] if waived and not sealed else None, spent=spent, at=now,
     )  # fmt: skip
     if plan.configuration != installation.active_digest():
         raise GrantRefusedError(
@@ -43,8 +45,8 @@ def _write_plan(
         | ({"manifest": plan.manifest} if plan.manifest else {}),
         body={
             "actions": [a.id for a in plan.actions], "preauthorised": list(plan.preauthorised),
-            "refused": list(plan.refused), "rules": list(rules_used(plan, incident, configuration)),
-            "spent": sorted(spent),
+            "refused": list(plan.refused), "rules": list(rules_used(plan, incident, configuration, now)),
+            "spent": sorted(spent), "planned_at": now,
         },
     )  # fmt: skip
     return entry.subject["plan"]

@@ -1,4 +1,4 @@
-"""How often a pre-authorisation was used: a cap that a flood of signals cannot talk its way around.
+"""How often a pre-authorisation was used, and when its time is over: a cap that no flood of signals talks its way around.
 
 Counted in the ledger, where the plans stand. Planning that may use one is done one at a time, so that two plans made
 in the same instant count each other.
@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runbooks.domain.configuration import Configuration
+from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType
+from runbooks.domain.planning import rule_for
+from runbooks.domain.preauthorisation import Preauthorisation
 from tasks.installation import Installation
 from tasks.ledger import clock, is_gone, this_process
 from tasks.waiting import pause
@@ -58,3 +61,44 @@ def used_up(installation: Installation, configuration: Configuration, now: Insta
     return frozenset(
         rule.id for rule in configuration.policy.preauthorised if len(used.get(rule.id, ())) >= rule.incidents_per_hour
     )
+
+
+def right_to_begin(
+    installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction
+) -> tuple[Preauthorisation, Instant] | None:
+    """The rule that lets this act of the plan begin, and since when; always the same one, whenever it is asked.
+
+    The first plan that says so counts: a later, wider one is no new right.
+    """
+    if action.id not in plan.preauthorised:
+        return None
+    plans = installation.store.entries(incident.id, types=(EntryType.PLAN_MADE,))
+    made = next((entry for entry in plans if action.id in entry.body["preauthorised"]), None)
+    if made is None:
+        return None
+    rule = rule_for(action, incident, installation.configuration(plan.configuration), made.body.get("planned_at"))
+    return None if rule is None else (rule, made.at)
+
+
+def was_begun(installation: Installation, action: ContainmentAction) -> bool:
+    """Whether this act, or the one that it does once more, was claimed: then its right began in time."""
+    first = action.model_copy(update={"attempt": 1})
+    return any(installation.store.claim_of(one.effect_key) is not None for one in (action, first))
+
+
+def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
+    """Acts that the plan lets begin, that nobody claimed, and whose signal is too old by now: why they wait for people."""
+    found: dict[str, str] = {}
+    if not plan.preauthorised:
+        return found
+    incident, now = installation.incident(plan.incident), installation.now()
+    configuration = installation.configuration(plan.configuration)
+    for name in plan.preauthorised:
+        action = plan.action(name)
+        right = right_to_begin(installation, incident, plan, action)
+        if right is None or incident.origin is None:
+            continue
+        why = configuration.too_old(right[0], incident.origin.received_at, now)
+        if why and not was_begun(installation, action):
+            found[name] = f"the pre-authorisation {right[0].id} needs a younger signal: {why}"
+    return found

@@ -55,7 +55,7 @@ def _respond(place: Installation) -> None:
     report = Report(
         system=NAME, what_happened=NAME, reporter=NAME, reporter_proven=True, lead=NAME, noticed_at=now, source=NAME
     )
-    origin = Origin(source=NAME, fresh=True, delivery=NAME)
+    origin = Origin(source=NAME, fresh=True, delivery=NAME, received_at=now)
     incident = open_incident(
         place, report, Archetype.AGENTIC_MISALIGNMENT, drill=True, opener=_WHO, material=b"", origin=origin
     )

@@ -59,6 +59,7 @@ NOT_KEPT = frozenset({"action", "grant", "token"})
 
 OBJECT_CLASS: dict[str, EvidenceClass] = {
     "report": EvidenceClass.J, "affected": EvidenceClass.G, "trials": EvidenceClass.A, "review": EvidenceClass.J,
+    "deliveries": EvidenceClass.J,
 }  # fmt: skip
 """Objects that tell content, with the evidence class by which they are disclosed or withheld."""
 

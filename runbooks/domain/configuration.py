@@ -107,6 +107,8 @@ class Policy(Value):
     rights: tuple[Right, ...] = ()
     """The first that matches holds. None: nobody may decide anything, so evidence is sealed and people are told."""
     preauthorised: tuple[Preauthorisation, ...] = ()
+    fresh_minutes: Annotated[int, Field(ge=1, le=1440)] = 10
+    """How old a signal may be that begins what is pre-authorised, since the door received it."""
     unknown_system: UnknownSystem = UnknownSystem.REFUSE
     owners: tuple[Name, ...] = ()
     """People whose SSH signature activates a new configuration. Empty: the installation's own key does."""
@@ -231,22 +233,31 @@ class Configuration(Value):
         )
         return None if position is None else self.policy.rights[position]
 
-    def preauthorisation_for(
+    def preauthorisations_for(
         self, *, archetype: Archetype, verb: Verb, reversibility: Reversibility, severity: Severity, system: str,
         origin: Origin | None,
-    ) -> Preauthorisation | None:  # fmt: skip
-        """The pre-authorisation that covers this act, if any. R2 and R3 are never covered.
+    ) -> tuple[Preauthorisation, ...]:  # fmt: skip
+        """The pre-authorisations that cover this act while its signal is young, in file order. R2 and R3 are never covered.
 
         It takes an incident that a signed, fresh signal of one of its sources opened; people's reports wait for people.
         """
         if reversibility.rank > Reversibility.R1.rank or origin is None or not origin.fresh:
-            return None
+            return ()
         found = (rule for rule in self.policy.preauthorised if verb in rule.verbs)
-        return next((rule for rule in found if rule.begins(archetype, severity, system, origin.source)), None)
+        return tuple(rule for rule in found if rule.begins(archetype, severity, system, origin.source))
 
-    def lets_begin(self, archetype: Archetype, severity: Severity, system: str, source: str) -> bool:
-        """Whether a signed, fresh signal of this source, taken for this, may begin anything without people."""
-        return any(rule.begins(archetype, severity, system, source) for rule in self.policy.preauthorised)
+    def too_old(self, rule: Preauthorisation, received_at: Instant | None, now: Instant) -> str:
+        """Why a signal that was received then begins nothing under this rule now; empty when it may."""
+        return rule.too_old(received_at, now, self.policy.fresh_minutes)
+
+    def lets_begin(
+        self, archetype: Archetype, severity: Severity, system: str, source: str, *, received_at: Instant, now: Instant
+    ) -> bool:
+        """Whether a signed signal of this source, taken for this and received then, may begin anything without people."""
+        return any(
+            rule.begins(archetype, severity, system, source) and not self.too_old(rule, received_at, now)
+            for rule in self.policy.preauthorised
+        )
 
     def break_glass_for(
         self, *, roles: tuple[Name, ...], verb: Verb, reversibility: Reversibility, system: str

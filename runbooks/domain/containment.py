@@ -144,6 +144,8 @@ class Plan(Value):
     actions: tuple[ContainmentAction, ...]
     preauthorised: tuple[Name, ...] = ()
     """Ids of actions that the active policy allows without waiting for a person."""
+    waits: dict[Name, str] = {}
+    """Ids of actions that it allows so, and that wait for people in this incident all the same: why, in words."""
     refused: tuple[str, ...] = ()
     """Why something that the runbook asks for is not planned, in words."""
 

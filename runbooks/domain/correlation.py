@@ -9,7 +9,9 @@ Rules of `correlate`, in order:
 2. While somebody keeps a system quiet (a snooze, maintenance), its signals are kept and counted and open nothing, save
    those that are worse than what was foreseen. When the quiet ends, what still fires is looked at again.
 3. A signal joins an incident that is open: received within `join_minutes` of its last signal and within `oldest_hours`
-   of its opening. Joining may raise the severity and never lowers it.
+   of its opening. Joining may raise the severity and never lowers it. An incident that people opened takes the signals
+   of its system and kind in the same way: people say neither environment nor entity. One that people classified anew
+   takes, besides, those that the incident which it continues would have taken, and that one takes no more.
 4. A signal that was received before the incident's last signal, or before it was closed, came late: it joins and wakes
    nothing.
    So does, as long as the window lasts, one that is no worse when the response took nothing away (triage, a near
@@ -19,7 +21,8 @@ Rules of `correlate`, in order:
    recurrence. An incident that was closed stays closed: its effects were judged and given back, and what comes now
    needs a plan and consent of its own.
 6. A signal that may start containment without people joins no incident that may not: a weak report that came first
-   must not delay what policy allows at once. A weak signal joins the strong incident.
+   must not delay what policy allows at once. A weak signal joins the strong incident. One that was received longer
+   ago than policy allows is a weak one. (Whoever classifies anew signs it: what follows joins that incident all the same.)
 7. More than `storm_incidents` new ones within `storm_minutes` are a storm: it opens a parent, people are told once, and
    every further incident is opened, counted and linked to it.
 """
@@ -31,12 +34,11 @@ from pydantic import Field
 
 from runbooks.domain.incident import Archetype, IncidentId, Name, Origin, Report
 from runbooks.domain.instants import Instant, later, milliseconds_between
+from runbooks.domain.likeness import correlation_key
 from runbooks.domain.severity import Severity, SeverityJudgement
 from runbooks.domain.signal import Basis, Classification, Classified, Signal, SignalState, Strength
-from runbooks.domain.value import Digest, Value, canonical, digest_of
+from runbooks.domain.value import Digest, Value
 
-UNKNOWN_SYSTEM = "unknown-system"
-"""What an incident is on when its signals name no system. The inventory does not know it: kept and told, never acted."""
 SEVERAL_SYSTEMS = "several-systems"
 """What a storm is on when it is on no single system."""
 
@@ -48,7 +50,8 @@ class CorrelationRules(Value):
     oldest_hours: Annotated[int, Field(ge=1, le=720)] = 24
     recurrence_days: Annotated[int, Field(ge=1, le=365)] = 14
     recurring_signals: Annotated[int, Field(ge=2)] = 50
-    """So many signals of one key within `recurrence_days` count as silent recurrence, which lifts the severity."""
+    """So many signals of one key within `recurrence_days` count as silent recurrence, which lifts the severity of the
+    incident that they open, or that they join."""
     storm_incidents: Annotated[int, Field(ge=1)] = 20
     storm_minutes: Annotated[int, Field(ge=1, le=1440)] = 5
 
@@ -66,13 +69,13 @@ class Standing(StrEnum):
 
 
 class KnownIncident(Value):
-    """What the door knows of an incident that signals opened. The record is the ledger; this is for finding it."""
+    """What the door knows of an incident, whoever opened it. The record is the ledger; this is for finding it."""
 
     id: IncidentId
     key: Digest
     standing: Standing
     at_once: bool
-    """Whether policy lets containment begin without people, if nothing else forbids it."""
+    """Whether policy let containment begin without people when it opened, if nothing else forbids it."""
     severity: Severity
     opened_at: Instant
     last_signal_at: Instant
@@ -125,10 +128,12 @@ class IncidentDraft(Value):
 
 
 class GotWorse(Value):
-    """A signal that joined was worse than its incident until then."""
+    """A signal that joined was worse than its incident until then, or was one too many."""
 
     severity: SeverityJudgement
     delivery: str
+    because: str = ""
+    """Empty: the signal itself is worse."""
 
 
 class Verdict(StrEnum):
@@ -154,19 +159,11 @@ class Correlated(Value):
     because: str
 
 
-def correlation_key(signal: Signal, classified: Classified, *, at_once: bool) -> Digest:
-    """What incident a signal belongs to. Parts are kept apart by their names, so that no two can run together."""
-    return digest_of(
-        canonical({
-            "system": signal.system or UNKNOWN_SYSTEM, "environment": signal.environment,
-            "outcome": classified.outcome, "archetype": classified.archetype, "near_miss": classified.near_miss,
-            "entity": signal.entity, "at_once": at_once,
-        })
-    )  # fmt: skip
-
-
 def starts_unasked(signal: Signal, classified: Classified) -> bool:
-    """Whether this signal is of the kind that may start what policy pre-authorises: signed, fresh, and no guess."""
+    """Whether this signal is of the kind that may start what policy pre-authorises: signed, fresh at the door, and no guess.
+
+    How long ago that was is judged apart, at each step (`preauthorisation.py`).
+    """
     return (
         signal.strength is Strength.SIGNED
         and not signal.human
@@ -177,12 +174,13 @@ def starts_unasked(signal: Signal, classified: Classified) -> bool:
 
 def correlate(
     signal: Signal, classified: Classified, *, own: KnownIncident | None, stronger: KnownIncident | None,
-    quiets: tuple[Quiet, ...], rules: CorrelationRules, now: Instant,
+    quiets: tuple[Quiet, ...], rules: CorrelationRules, now: Instant, spoken: KnownIncident | None = None,
+    at_once: bool = False,
 ) -> Correlated:  # fmt: skip
     """What becomes of a new signal, by the rules at the head of this file.
 
     `own` is the newest incident with the signal's key; `stronger` the newest with the same key that may be contained
-    at once, when this signal's may not.
+    at once, when this signal's may not; `spoken` the newest that people opened for the same. `at_once`: the signal's may.
     """
     if signal.state is SignalState.RESOLVED:  # 1
         return Correlated(verdict=Verdict.RESOLVED, because="a resolved signal neither opens nor closes an incident")
@@ -190,7 +188,8 @@ def correlate(
     if quiet is not None:
         kind = "maintenance" if quiet.maintenance else "a snooze"
         return Correlated(verdict=Verdict.QUIET, quiet=quiet.id, because=f"{kind} until {quiet.until[:16]}")
-    for known in (stronger, own):  # 3, 4, 6
+    weak = None if at_once else spoken
+    for known in (stronger, *sorted((own, weak), key=_is_over)):  # 3, 4, 6
         if known is not None and joins(signal.received_at, known, rules):
             late = known.standing is not Standing.OPEN
             return Correlated(
@@ -202,7 +201,15 @@ def correlate(
                 verdict=Verdict.LATE, incident=known.id,
                 because="more of the same, and its response took nothing away",
             )  # fmt: skip
-    return _opened(signal, own or stronger, own, rules)
+    opened = _opened(signal, own or stronger or weak, own, rules)
+    if at_once and spoken is not None and not _is_over(spoken):
+        because = f"{opened.because}; {spoken.id} is open for the same, and there people are waited for"
+        return opened.model_copy(update={"because": because})
+    return opened
+
+
+def _is_over(known: KnownIncident | None) -> bool:
+    return known is None or known.standing is not Standing.OPEN
 
 
 def joins(received_at: Instant, known: KnownIncident, rules: CorrelationRules) -> bool:
@@ -216,9 +223,14 @@ def joins(received_at: Instant, known: KnownIncident, rules: CorrelationRules) -
 
 def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, rules: CorrelationRules) -> bool:
     """Whether it is more of an incident that was closed with evidence only, within its window, and no worse."""
-    takes_nothing_away = classified.near_miss or classified.archetype is Archetype.UNCLASSIFIED
+    if known.standing not in (Standing.UNTOUCHED, Standing.CLOSED):
+        return False
+    took_nothing = known.standing is Standing.UNTOUCHED or (
+        (classified.near_miss or classified.archetype is Archetype.UNCLASSIFIED)
+        and any(known.key == correlation_key(signal, classified, at_once=one) for one in (False, True))
+    )  # of another key is one that people named anew: what its response took away, this signal does not say
     return (
-        (known.standing is Standing.UNTOUCHED or (takes_nothing_away and known.standing is Standing.CLOSED))
+        took_nothing
         and classified.severity.severity.rank >= known.severity.rank
         and joins(signal.received_at, known.model_copy(update={"standing": Standing.OPEN}), rules)
     )

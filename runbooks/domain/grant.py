@@ -9,7 +9,8 @@ Rules of `check_grant`, in order:
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
 5. Either a pre-authorisation of the active policy covers the act, and the act is exactly a control of the active
-   inventory (nobody looked at its target); or the request that the grant names stands granted now; or a person broke
+   inventory (nobody looked at its target), and its signal is young enough, unless the right began in time: the act, or
+   the one that it does once more, was claimed before; or the request that the grant names stands granted now; or a person broke
    the glass for exactly this act, the active policy still lets that person, the act is no R3, and it is a control of
    the inventory: taking away while the time runs, giving back when it is over.
    The act states no lower class than its verb has.
@@ -61,6 +62,8 @@ class GrantFacts(Value):
     glass: OpenedGlass | None = None
     consumed_by: Digest | None
     """Digest of the grant that consumed this effect key before, if any."""
+    begun: bool = False
+    """Whether the act, or the one that it does once more, was claimed before."""
     now: Instant
 
 
@@ -196,17 +199,21 @@ def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFa
         return ["a pre-authorisation never covers undoing"]
     if grant.configuration != facts.active:
         return [f"the grant rests on configuration {grant.configuration}, active is {facts.active}"]
-    rule = facts.configuration.preauthorisation_for(
+    origin = facts.incident.origin
+    rules = facts.configuration.preauthorisations_for(
         archetype=facts.incident.archetype,
         verb=action.verb,
         reversibility=action.reversibility,
         severity=facts.incident.severity.severity,
         system=action.system,
-        origin=facts.incident.origin,
+        origin=origin,
     )
-    if rule is None or rule.id != grant.preauthorisation:
+    rule = next((rule for rule in rules if rule.id == grant.preauthorisation), None)
+    if rule is None or origin is None:
         return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]
-    return _check_control(action, facts)
+    old = "" if facts.begun else facts.configuration.too_old(rule, origin.received_at, facts.now)
+    reasons = [f"the pre-authorisation {rule.id} needs a younger signal: {old}"] if old else []
+    return reasons + _check_control(action, facts)
 
 
 def _check_control(action: ContainmentAction, facts: GrantFacts) -> list[str]:

@@ -79,6 +79,8 @@ class Origin(Value):
     """Signed, with a fresh time, and no guess: only such a signal starts what policy pre-authorises."""
     delivery: str
     """Its receipt."""
+    received_at: Instant | None = None
+    """When the door received it, whenever it was read. None: from before this was kept."""
 
 
 class Report(Value):

@@ -7,13 +7,16 @@ Rules, in order:
 4. The class is the control's, never lower than the verb's own.
 5. The reversible form comes first: R1 before R2 before R3; within a class the runbook's order holds.
 6. Pre-authorised is what the step allows and the active policy covers, never R2 or R3; it takes a signed, fresh signal
-   of a source that the policy names, and a rule that was used for enough incidents within the hour covers no more.
+   of a source that the policy names, received not longer ago than the policy's limit. A rule that was used for enough
+   incidents within the hour covers no more. What is not covered for its age or for that count waits for people, and
+   the plan says why.
 7. What the runbook asks for and the inventory lacks is refused by name, so that a gap is seen before it hurts.
 """
 
 from runbooks.domain.configuration import Configuration, Control, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Plan, Reversibility
 from runbooks.domain.incident import Incident
+from runbooks.domain.instants import Instant
 from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.runbook import Alternative, ContainmentStep, Runbook, When
 from runbooks.domain.value import Digest
@@ -57,17 +60,42 @@ def alternatives_to(
     return tuple(found.values())
 
 
-def rule_for(action: ContainmentAction, incident: Incident, configuration: Configuration) -> Preauthorisation | None:
-    """The pre-authorisation that covers this act of this incident, if any."""
-    return configuration.preauthorisation_for(
+def rules_for(
+    action: ContainmentAction, incident: Incident, configuration: Configuration
+) -> tuple[Preauthorisation, ...]:
+    """The pre-authorisations that cover this act of this incident while its signal is young, in file order."""
+    return configuration.preauthorisations_for(
         archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
         severity=incident.severity.severity, system=incident.system, origin=incident.origin,
     )  # fmt: skip
 
 
-def rules_used(plan: Plan, incident: Incident, configuration: Configuration) -> tuple[str, ...]:
+def rule_for(
+    action: ContainmentAction, incident: Incident, configuration: Configuration, at: Instant | None
+) -> Preauthorisation | None:
+    """The pre-authorisation that covers this act of this incident at this instant, if any.
+
+    None: whatever the age of its signal, as plans were made before their instant was kept.
+    """
+    return next(
+        (
+            rule
+            for rule in rules_for(action, incident, configuration)
+            if not _too_old(rule, incident, configuration, at)
+        ),
+        None,
+    )
+
+
+def _too_old(rule: Preauthorisation, incident: Incident, configuration: Configuration, at: Instant | None) -> str:
+    if at is None or incident.origin is None:
+        return ""
+    return configuration.too_old(rule, incident.origin.received_at, at)
+
+
+def rules_used(plan: Plan, incident: Incident, configuration: Configuration, at: Instant | None) -> tuple[str, ...]:
     """The pre-authorisations that this plan rests on."""
-    found = [rule_for(plan.action(name), incident, configuration) for name in plan.preauthorised]
+    found = [rule_for(plan.action(name), incident, configuration, at) for name in plan.preauthorised]
     return tuple(sorted({rule.id for rule in found if rule is not None}))
 
 
@@ -79,11 +107,13 @@ def make_plan(
     manifest: Digest | None,
     waiver: Digest | None = None,
     spent: frozenset[str] = frozenset(),
+    at: Instant | None,
 ) -> Plan:
     """The plan for this incident under this configuration, by the rules at the head of this file.
 
     It rests on the sealed `manifest`; only under a recorded `waiver` may that be None. `spent` are the
-    pre-authorisations that were used for as many incidents as they may be.
+    pre-authorisations that were used for as many incidents as they may be. `at` is when it is made; None for a plan
+    from before that was kept, which did not look at the age of signals.
     """
     refused: list[str] = []
     found: list[tuple[ContainmentAction, ContainmentStep]] = []
@@ -106,17 +136,29 @@ def make_plan(
     for action, step in found:
         seen.setdefault(action.id, (action, step))
     covered = {  # 6
-        action.id: rule.id
+        action.id: rules
         for action, step in seen.values()
-        if step.when is When.AT_ONCE_IF_PREAUTHORISED
-        and (rule := rule_for(action, incident, configuration)) is not None
+        if step.when is When.AT_ONCE_IF_PREAUTHORISED and (rules := rules_for(action, incident, configuration))
     }
-    refused += [
-        f"the pre-authorisation {rule} was used for as many incidents as it may be within an hour; people are asked"
-        for rule in sorted(set(covered.values()) & spent)
-    ]
-    preauthorised = tuple(action for action, rule in covered.items() if rule not in spent)
+    waits = {action: _why_it_waits(rules, incident, configuration, spent, at) for action, rules in covered.items()}
+    refused += sorted({f"{why}; people are asked" for why in waits.values() if why})
     return Plan(
         incident=incident.id, manifest=manifest, waiver=waiver, configuration=configuration.digest(), runbook=runbook.digest(),
-        actions=tuple(action for action, _ in seen.values()), preauthorised=preauthorised, refused=tuple(refused),
+        actions=tuple(action for action, _ in seen.values()),
+        preauthorised=tuple(action for action, why in waits.items() if not why), refused=tuple(refused),
+        waits={} if at is None else {action: why for action, why in waits.items() if why},
     )  # fmt: skip
+
+
+def _why_it_waits(
+    rules: tuple[Preauthorisation, ...], incident: Incident, configuration: Configuration, spent: frozenset[str],
+    at: Instant | None,
+) -> str:  # fmt: skip
+    """Why an act that these rules cover waits for people; empty when it may begin. The first rule in time decides."""
+    old = [(rule, _too_old(rule, incident, configuration, at)) for rule in rules]
+    rule = next((rule for rule, why in old if not why), None)
+    if rule is None:
+        return f"the pre-authorisation {old[0][0].id} needs a younger signal: {old[0][1]}"
+    if rule.id in spent:
+        return f"the pre-authorisation {rule.id} was used for as many incidents as it may be within an hour"
+    return ""

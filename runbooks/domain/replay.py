@@ -131,13 +131,14 @@ class Replay:
                 ("acts that were planned before", before.actions, kept),
                 ("acts that nothing before planned", [], strangers),
             )
-        incident = self._incident(entry)
         made = make_plan(
-            incident, self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration),
+            self._incident(entry), self._parse(plan.runbook, Runbook), self._parse(plan.configuration, Configuration),
             manifest=self._subject_before(entry, EntryType.EVIDENCE_SEALED, "manifest"), waiver=plan.waiver,
-            spent=frozenset(entry.body.get("spent", ())),
+            spent=frozenset(entry.body.get("spent", ())), at=(at := entry.body.get("planned_at")),
         )  # fmt: skip
+        grounds = [e for e in self._before(entry) if e.type in (EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED)]
         return differences_of(
+            ("seal or waiver that came after it", [], [e.index for e in grounds[:1] if at and e.at > at]),
             ("configuration", plan.configuration, self._active(entry)), ("acts", plan.actions, made.actions),
             ("pre-authorised acts", plan.preauthorised, made.preauthorised), ("refusals", plan.refused, made.refused),
             ("the whole plan", plan, made),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from runbooks.domain.incident import Archetype, Name
+from runbooks.domain.incident import Archetype, IncidentId, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.severity import Factors, Floor, SeverityJudgement
 from runbooks.domain.value import Digest, Value
@@ -54,6 +54,31 @@ class Delivery(Value):
     truncated: bool = False
     """The body was longer than what is kept; `body_digest` covers all of it."""
     body_digest: Digest
+
+
+class Delivered(Value):
+    """A delivery that speaks of an incident: its receipt, and the digest of all its bytes as they came."""
+
+    receipt: DeliveryId
+    body_digest: Digest | None
+    """None: its bytes are not in the spool."""
+
+
+class DeliveredSoFar(Value):
+    """Which deliveries an incident's signals came in, at one time: bounded, so those in between are only counted.
+
+    What is sealed as evidence is what had come by then; from this list one can show later what came afterwards. It is
+    kept in the vault, and its salt keeps the digest in the ledger from being guessed.
+    """
+
+    incident: IncidentId
+    count: Annotated[int, Field(ge=0)]
+    first: tuple[Delivered, ...]
+    newest: tuple[Delivered, ...]
+    """Oldest first; a list that is short has all of them in `first`, and the ones beyond it here."""
+    worse: Delivered | None = None
+    """The one that raised the severity, where that is what is told."""
+    salt: str
 
 
 class SignalState(StrEnum):

@@ -1,4 +1,4 @@
-"""What a policy may not say: a right of one system looser than the general one, or a bare code for what is hard to undo.
+"""What a policy may not say: what is looser for one system or one rule, or a bare code for what is hard to undo.
 
 Every point (purpose, verb, class, severity) is looked at, so a right that can never hold is never complained about.
 """
@@ -46,7 +46,19 @@ def policy_faults(policy: Policy) -> tuple[PolicyFault, ...]:
             if general is not None and general != position:
                 for fault in _loosened(policy.rights[general], general, right, position):
                     found[fault] = None
-    return tuple(found)
+    return (*found, *_older(policy))
+
+
+def _older(policy: Policy) -> list[PolicyFault]:
+    return [
+        PolicyFault(
+            key=f"preauthorised.{rule.id}.fresh_minutes",
+            expected=f"at most {policy.fresh_minutes}, as fresh_minutes of policy.toml says: a rule may only shorten it",
+            found=str(rule.fresh_minutes),
+        )
+        for rule in policy.preauthorised
+        if rule.fresh_minutes is not None and rule.fresh_minutes > policy.fresh_minutes
+    ]
 
 
 def _code(position: int, reversibility: Reversibility, purpose: Purpose) -> PolicyFault:

@@ -3,20 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from runbooks.domain.case import Ending
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.correlation import (
     SEVERAL_SYSTEMS,
-    UNKNOWN_SYSTEM,
     Correlated,
     GotWorse,
     IncidentDraft,
     KnownIncident,
-    Quiet,
     Standing,
     Verdict,
     correlate,
-    correlation_key,
     is_storm,
     newer,
     starts_unasked,
@@ -24,16 +20,16 @@ from runbooks.domain.correlation import (
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.instants import Instant, later
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.likeness import UNKNOWN_SYSTEM, correlation_key, spoken_key_of
 from runbooks.domain.severity import Factors, Floor, Severity, SeverityJudgement, judge_severity
 from runbooks.domain.signal import Classified, Signal, Strength
-from runbooks.domain.value import canonical, digest_of
+from runbooks.domain.value import Digest, canonical, digest_of
 from tasks.incident import with_floors
 from tasks.installation import Installation
+from tasks.intake.learning import end_quiet, learn
 from tasks.stores import SignalStore
 
 MOST_AT_ONCE = 500
-LEARNT = "ledger"
 LONGEST_TEXT = 20_000
 """Of a signal's text in the report; the whole delivery is sealed beside it."""
 EARLIEST_BEGINNING_DAYS = 7
@@ -79,60 +75,30 @@ class Correlator:
                 for one, found, last in part:
                     for signal, classified in found:
                         known = self.store.known(signal)
-                        key = self._key(signal, classified)
-                        if known is None or (known[0] != signal.mapping and known[1] != key):
-                            said.append(self._take(signal, classified, key, now))
+                        if known is None or (
+                            known[0] != signal.mapping and not self._is_same_place(known[1], signal, classified, now)
+                        ):
+                            said.append(self._take(signal, classified, now))
                     if last:
                         self.store.read(one.delivery, now, len(one.found), one.defect)
         return said
 
     def learn(self, now: Instant) -> None:
-        """What the ledger says since we looked last: incidents that were closed, systems that are kept quiet.
-
-        A signal that joined in the instant of the closure, and was received after it, is judged again.
-        """
-        ledger, seen = self.installation.store, int(self.store.mark(LEARNT) or 0)
-        size = ledger.size()
-        if size == seen:
-            return
-        news = ledger.entries(since=seen, types=(EntryType.INCIDENT_CLOSED, EntryType.SIGNALS_QUIETED))
-        with self.store.writing():
-            for entry in news:
-                if entry.type is EntryType.SIGNALS_QUIETED:
-                    self.store.keep_quiet(Quiet.model_validate(entry.body["quiet"]))
-                elif entry.incident and self.store.find(entry.incident) is not None:
-                    untouched = entry.body.get("ending") in (Ending.EVIDENCE_ONLY, Ending.NEAR_MISS)
-                    self.store.end(entry.incident, Standing.UNTOUCHED if untouched else Standing.CLOSED, entry.at)
-                    for kept in self.store.joined_after(entry.incident, entry.at):
-                        self.store.settle(kept.signal, self._judge(kept.signal, kept.classified, now))
-            self.store.set_mark(LEARNT, str(size))
+        """What the ledger says since we looked last."""
+        learn(self.installation, self.store, self._judge, now)
 
     def end_quiet(self, now: Instant) -> int:
         """Signals whose quiet is over and that still fire are looked at as if they came now; how many."""
-        looked = 0
-        for quiet in self.store.quiets():
-            if now < quiet.until:
-                continue
-            with self.store.writing():
-                self.store.keep_quiet(quiet, over=True)
-                for kept in self.store.kept_quiet(quiet.id):
-                    signal = kept.signal.model_copy(update={"received_at": now})
-                    self._settle(kept.signal, signal, kept.classified, now)
-                    looked += 1
-        return looked
+        return end_quiet(self.store, self._judge, now)
 
-    def _settle(self, kept: Signal, signal: Signal, classified: Classified, now: Instant) -> None:
-        alert = self.store.alert(signal.source, signal.alert or signal.event_key)
-        if (alert is not None and alert.at > (kept.occurred_at or kept.received_at)) or (
-            alert is not None and alert.state != kept.state
-        ):
-            over = Correlated(verdict=Verdict.QUIET, because="it was over before the quiet ended")
-            self.store.settle(kept, over)
-            return
-        self.store.settle(kept, self._judge(signal, classified, now))
+    def _is_same_place(self, key: Digest, signal: Signal, classified: Classified, now: Instant) -> bool:
+        """Whether this is the key of the signal, now or while it was young enough to begin something."""
+        at_once = {self._at_once(signal, classified, at) for at in (now, signal.received_at)}
+        return any(key == correlation_key(signal, classified, at_once=one) for one in at_once)
 
-    def _take(self, signal: Signal, classified: Classified, key: str, now: Instant) -> Correlated:
-        said = self._judge(signal, classified, now, key)
+    def _take(self, signal: Signal, classified: Classified, now: Instant) -> Correlated:
+        key = correlation_key(signal, classified, at_once=self._at_once(signal, classified, now))
+        said = self._judge(signal, classified, now, key=key)
         self.store.keep(signal, classified, key, said)
         alert = signal.alert or signal.event_key
         self.store.keep_alert(
@@ -140,54 +106,72 @@ class Correlator:
         )
         return said
 
-    def _judge(self, signal: Signal, classified: Classified, now: Instant, key: str = "") -> Correlated:
-        at_once = self._at_once(signal, classified)
-        own = self.store.newest(key or correlation_key(signal, classified, at_once=at_once))
+    def _judge(
+        self, told: Signal, classified: Classified, now: Instant, *, seen_at: Instant | None = None, key: str = ""
+    ) -> Correlated:  # fmt: skip
+        """What becomes of a signal. After a quiet window it counts as seen then; what it begins knows when it came."""
+        signal = told if seen_at is None else told.model_copy(update={"received_at": seen_at})
+        at_once = self._at_once(told, classified, now)
+        key = key or correlation_key(signal, classified, at_once=at_once)
+        own = self.store.newest(key)
         policy = self.configuration.policy  # without any pre-authorisation nothing is stronger
         stronger = None
         if policy.preauthorised and not at_once:
             stronger = self.store.newest(correlation_key(signal, classified, at_once=True))
+        spoken = spoken_key_of(signal, classified)
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
-            rules=policy.correlation, now=now,
+            rules=policy.correlation, now=now, spoken=self.store.newest(spoken) if spoken else None, at_once=at_once,
         )  # fmt: skip
         if said.verdict is Verdict.OPENED:
             if said.passed and own is not None:
                 self.store.end(said.passed, Standing.PASSED, own.last_signal_at)
-            return said.model_copy(update={"incident": self._open(signal, classified, said, now, at_once=at_once)})
+            return said.model_copy(
+                update={"incident": self._open(told, signal.received_at, classified, said, now, at_once=at_once)}
+            )
         if said.incident:
-            self._join(said, signal, classified)
+            self._join(said, signal, classified, key)
         return said
 
-    def _join(self, said: Correlated, signal: Signal, classified: Classified) -> None:
+    def _join(self, said: Correlated, signal: Signal, classified: Classified, key: str) -> None:
         known = self.store.find(str(said.incident))
         self.store.join(str(said.incident), signal.received_at)
-        severity = self._severity(classified)
-        if known is not None and said.verdict is Verdict.JOINED and severity.severity.rank < known.severity.rank:
-            self.store.raise_severity(
-                known.id, severity.severity, GotWorse(severity=severity, delivery=signal.delivery)
-            )
+        if known is None or said.verdict is not Verdict.JOINED:
+            return
+        severity, because = self._severity(classified), ""
+        lifted = self._severity(classified, Floor.SILENT_RECURRENCE)
+        if lifted.severity.rank < min(severity.severity.rank, known.severity.rank) and self._recurs(signal, key):
+            rules = self.configuration.policy.correlation
+            severity = lifted
+            because = f"{rules.recurring_signals} signals of its kind within {rules.recurrence_days} days: they recur"
+        if severity.severity.rank < known.severity.rank:
+            worse = GotWorse(severity=severity, delivery=signal.delivery, because=because)
+            self.store.raise_severity(known.id, severity.severity, worse)
 
-    def _severity(self, classified: Classified) -> SeverityJudgement:
-        """The worse of what the rules found and of what holds for every incident of the archetype."""
-        floors = frozenset({*classified.floors, *self._floors_of(self._flow(classified))})
+    def _recurs(self, signal: Signal, key: str) -> bool:
+        """Whether this signal is one of so many of its key that they count as silent recurrence."""
+        rules = self.configuration.policy.correlation
+        lately = self.store.signals_since(key, later(signal.received_at, -86_400 * rules.recurrence_days))
+        return lately + 1 >= rules.recurring_signals
+
+    def _severity(self, classified: Classified, *more: Floor) -> SeverityJudgement:
+        """The worse of what the rules found and of what holds for every incident of the archetype, and `more`."""
+        floors = frozenset({*classified.floors, *self._floors_of(self._flow(classified)), *more})
         if (classified.factors, floors) not in self._judged:
             self._judged[classified.factors, floors] = judge_severity(classified.factors, floors)
         return min(classified.severity, self._judged[classified.factors, floors], key=lambda one: one.severity.rank)
 
-    def _key(self, signal: Signal, classified: Classified) -> str:
-        return correlation_key(signal, classified, at_once=self._at_once(signal, classified))
-
-    def _at_once(self, signal: Signal, classified: Classified) -> bool:
+    def _at_once(self, signal: Signal, classified: Classified, now: Instant) -> bool:
         return starts_unasked(signal, classified) and self.configuration.lets_begin(
-            self._flow(classified), self._severity(classified).severity, signal.system or UNKNOWN_SYSTEM, signal.source
+            self._flow(classified), self._severity(classified).severity, signal.system or UNKNOWN_SYSTEM, signal.source,
+            received_at=signal.received_at, now=now,
         )  # fmt: skip
 
     def _flow(self, classified: Classified) -> Archetype:
         return classified.archetype if classified.archetype in self.configuration.runbooks else Archetype.UNCLASSIFIED
 
     def _open(
-        self, signal: Signal, classified: Classified, said: Correlated, now: Instant, *, at_once: bool
+        self, signal: Signal, seen_at: Instant, classified: Classified, said: Correlated, now: Instant, *, at_once: bool
     ) -> str:  # fmt: skip
         key = correlation_key(signal, classified, at_once=at_once)
         material = canonical({"source": signal.source, "event": signal.event_key, "key": key}).decode()
@@ -199,14 +183,15 @@ class Correlator:
             report=self._report(signal, classified, archetype, key), archetype=archetype,
             drill=known_system is not None and known_system.practice, material=material, severity=severity,
             origin=Origin(
-                source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery
+                source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery,
+                received_at=signal.received_at,
             ),
             recurrence_of=said.recurrence_of, storm=self._storm(incident, system, now),
             classification=classified.classification, because=said.because,
         )  # fmt: skip
         known = KnownIncident(
             id=incident, key=key, standing=Standing.OPEN, at_once=at_once, severity=severity.severity,
-            opened_at=signal.received_at, last_signal_at=signal.received_at,
+            opened_at=seen_at, last_signal_at=seen_at,
         )  # fmt: skip
         self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=said.recurrence_of,
                         storm=draft.storm)  # fmt: skip
@@ -214,11 +199,7 @@ class Correlator:
 
     def _report(self, signal: Signal, classified: Classified, archetype: Archetype, key: str) -> Report:
         system = self.configuration.systems.get(signal.system or "")
-        rules = self.configuration.policy.correlation
-        floors = classified.floors
-        lately = self.store.signals_since(key, later(signal.received_at, -86_400 * rules.recurrence_days))
-        if lately + 1 >= rules.recurring_signals:
-            floors = (*floors, Floor.SILENT_RECURRENCE)
+        floors = (*classified.floors, *((Floor.SILENT_RECURRENCE,) if self._recurs(signal, key) else ()))
         report = Report(
             system=signal.system or UNKNOWN_SYSTEM, what_happened=signal.text[:LONGEST_TEXT],
             reporter=f"source {signal.source}", reporter_proven=signal.strength is Strength.SIGNED,

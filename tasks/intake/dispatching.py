@@ -4,9 +4,11 @@
    incident however often.
 2. One start at a time, the worst first. Every try has the same key, so an answer that was lost is repaired by asking
    again. The flow was fixed with the draft: what people find out later never starts a second one.
-3. What a signal changes afterwards (how bad, how many) is written down too.
+3. What a signal changes afterwards (how bad, how many) is written down too, with what it was delivered in: evidence is
+   sealed once, early, and what came later must not be known by its number alone.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +16,8 @@ from runbooks.domain.correlation import IncidentDraft
 from runbooks.domain.errors import BookError, QuellError, UnreachableError
 from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType
-from runbooks.domain.value import Json
+from runbooks.domain.signal import DeliveredSoFar
+from runbooks.domain.value import Digest, Json
 from tasks.incident import open_incident, raise_severity
 from tasks.installation import Installation
 from tasks.ledger import clock, door_actor
@@ -22,6 +25,8 @@ from tasks.stores import SignalStore, open_signals
 from tasks.stores.base import OutboxRow
 
 SIGNALS = door_actor("signals")
+MOST_NAMED = 20
+"""Deliveries that an entry's list names, the first ones and the newest, so many of each."""
 NOTE_EVERY_SECONDS = 10
 """At most so often is the ledger told that an incident has more signals."""
 Start = Callable[[str, str, bool], str]
@@ -84,19 +89,29 @@ class Dispatcher:
         for incident, worse in self.store.worse():
             raise_severity(
                 self.installation, self.installation.pen(SIGNALS), incident, worse.severity,
-                f"worse/{incident}/{worse.severity.severity}", f"a signal that joined ({worse.delivery}) is worse",
+                f"worse/{incident}/{worse.severity.severity}", worse.because or f"a signal that joined ({worse.delivery}) is worse",
+                self._deliveries(incident, worse.delivery),
             )  # fmt: skip
             self.store.told_worse(incident, worse)
         for incident, _ in self.store.to_note():
             last = self.installation.pen(SIGNALS).last(incident, EntryType.SIGNAL_RECEIVED)
             if last is None or milliseconds_between(last.at, clock()) > 1000 * NOTE_EVERY_SECONDS:
-                self._note(incident, {"alerts": dict(self.store.alerts(incident))})
+                self._note(incident, {"alerts": dict(self.store.alerts(incident))}, self._deliveries(incident))
 
-    def _note(self, incident: str, more: dict[str, Json]) -> None:
+    def _note(self, incident: str, more: dict[str, Json], rests_on: dict[str, Digest] | None = None) -> None:
         count, noted = self.store.counts(incident)
         if count > noted:
             self.installation.pen(SIGNALS).write(
                 EntryType.SIGNAL_RECEIVED, f"signals/{incident}/{count}", incident=incident,
-                body={"signals": count, **more},
+                subject=rests_on, body={"signals": count, **more},
             )  # fmt: skip
             self.store.noted(incident, count)
+
+    def _deliveries(self, incident: str, worse: str = "") -> dict[str, Digest]:
+        """The list of what was delivered so far, kept in the vault: the digest that an entry refers to it by."""
+        count, first, newest = self.store.delivered(incident, MOST_NAMED)
+        listed = DeliveredSoFar(
+            incident=incident, count=count, first=tuple(first), newest=tuple(newest), salt=secrets.token_hex(16),
+            worse=self.store.one_delivered(worse) if worse else None,
+        )  # fmt: skip
+        return {"deliveries": self.installation.keep(listed)}

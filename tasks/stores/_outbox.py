@@ -62,7 +62,8 @@ class Outbox(SignalFile):
     def worse(self) -> list[tuple[str, GotWorse]]:
         """Incidents that stand in the ledger and got worse since it was told last."""
         found = self._all(
-            "SELECT w.incident, w.body FROM worse w JOIN outbox o ON o.incident = w.incident WHERE o.opened_at IS NOT NULL"
+            "SELECT w.incident, w.body FROM worse w LEFT JOIN outbox o ON o.incident = w.incident"
+            " WHERE o.incident IS NULL OR o.opened_at IS NOT NULL"
         )
         return [(str(one), GotWorse.from_bytes(as_bytes(body))) for one, body in found]
 

@@ -10,7 +10,7 @@ from runbooks.domain.errors import LedgerError
 from tasks.stores._wal import make_wal
 
 BUSY_SECONDS = 30.0
-LAYOUT = 1
+LAYOUT = 2
 _Answer = TypeVar("_Answer")
 
 _SCHEMA = """
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS incident(
 CREATE UNIQUE INDEX IF NOT EXISTS one_open ON incident(key) WHERE standing = 'open';
 CREATE INDEX IF NOT EXISTS incident_key ON incident(key, opened_at);
 CREATE INDEX IF NOT EXISTS incident_made ON incident(made_at);
+CREATE TABLE IF NOT EXISTS reached(key TEXT NOT NULL, incident TEXT NOT NULL, PRIMARY KEY (key, incident)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reached_incident ON reached(incident);
 CREATE TABLE IF NOT EXISTS outbox(
   seq INTEGER PRIMARY KEY, incident TEXT NOT NULL UNIQUE, rank INTEGER NOT NULL, draft BLOB NOT NULL,
   made_at TEXT NOT NULL, opened_at TEXT, started_at TEXT, run TEXT, tries INTEGER NOT NULL DEFAULT 0,

@@ -8,7 +8,7 @@ events are the same, and that one key has one open incident, is held by unique i
 from runbooks.domain.correlation import AlertState, Correlated, GotWorse, KnownIncident, Standing
 from runbooks.domain.instants import Instant
 from runbooks.domain.severity import Severity
-from runbooks.domain.signal import Classified, Signal
+from runbooks.domain.signal import Classified, Delivered, Signal
 from runbooks.domain.value import Digest
 from tasks.stores._outbox import Outbox, taken
 from tasks.stores.base import DeliveryFate, TakenSignal
@@ -78,8 +78,11 @@ class SignalStore(Outbox):
         return {str(state): int(str(count)) for state, count in found}
 
     def signals_since(self, key: Digest, since: Instant) -> int:
-        """How many signals had this key since then."""
-        return int(str(self._all("SELECT count(*) FROM signal WHERE key = ? AND received_at >= ?", key, since)[0][0]))
+        """How many signals had this key since then, the ends of alerts not counted."""
+        found = self._all(
+            "SELECT count(*) FROM signal WHERE key = ? AND received_at >= ? AND verdict <> 'resolved'", key, since
+        )
+        return int(str(found[0][0]))
 
     def signals_of(self, incident: str, first: int) -> list[TakenSignal]:
         """The first so many signals of an incident, in the order in which they were taken in."""
@@ -88,6 +91,28 @@ class SignalStore(Outbox):
             incident, first,
         )  # fmt: skip
         return [taken(row) for row in found]
+
+    def delivered(self, incident: str, most: int) -> tuple[int, list[Delivered], list[Delivered]]:
+        """How many deliveries this incident's signals came in, the first ones, and the newest beyond those."""
+        by_delivery = "SELECT delivery, min(seq) AS seq FROM signal WHERE incident = ? GROUP BY delivery"
+        count = int(str(self._all(f"SELECT count(*) FROM ({by_delivery})", incident)[0][0]))  # noqa: S608 - our own words
+        first = self._delivered(f"{by_delivery} ORDER BY seq LIMIT ?", incident, most)
+        newest = self._delivered(f"{by_delivery} ORDER BY seq DESC LIMIT ?", incident, max(0, min(most, count - most)))
+        return count, first, newest
+
+    def one_delivered(self, delivery: str) -> Delivered:
+        """This delivery, with the digest of its bytes."""
+        return self._delivered("SELECT ? AS delivery, 0 AS seq", delivery)[0]
+
+    def _delivered(self, which: str, *values: object) -> list[Delivered]:
+        found = self._all(
+            f"SELECT w.delivery, d.digest FROM ({which}) w LEFT JOIN delivery d ON d.id = w.delivery ORDER BY w.seq",  # noqa: S608
+            *values,
+        )
+        return [
+            Delivered(receipt=str(one), body_digest=f"sha256:{digest.hex()}" if isinstance(digest, bytes) else None)
+            for one, digest in found
+        ]
 
     def fate(self, delivery: str) -> DeliveryFate | None:
         """What became of a delivery; None while nobody has read it."""
@@ -119,9 +144,10 @@ class SignalStore(Outbox):
     # Incidents.
 
     def newest(self, key: Digest) -> KnownIncident | None:
-        """The newest incident of this key."""
+        """The newest incident of this key, or that is reached by it; one that is open before all others."""
         found = self._all(
-            f"SELECT {_KNOWN} FROM incident WHERE key = ? ORDER BY standing = 'open' DESC, opened_at DESC LIMIT 1", key  # noqa: S608
+            f"SELECT {_KNOWN} FROM incident WHERE key = ?1 OR id IN (SELECT incident FROM reached WHERE key = ?1)"  # noqa: S608
+            " ORDER BY standing = 'open' DESC, opened_at DESC LIMIT 1", key,
         )  # fmt: skip
         return _known(found[0]) if found else None
 
@@ -146,6 +172,22 @@ class SignalStore(Outbox):
             known.id, known.severity.rank, draft, made_at,
         )  # fmt: skip
 
+    def hear_of(self, known: KnownIncident, system: str, reached_by: Digest) -> None:
+        """An incident that stands in the ledger and that people opened: signals reach it; nothing here starts it."""
+        self._do(
+            f"INSERT OR IGNORE INTO incident({_KNOWN}, made_at, system, signals)"  # noqa: S608
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            known.id, known.key, known.standing, known.at_once, known.severity, known.opened_at, known.last_signal_at,
+            known.ended_at, known.opened_at, system,
+        )  # fmt: skip
+        self._do("INSERT OR IGNORE INTO reached VALUES (?, ?)", reached_by, known.id)
+
+    def hand_over(self, before: str, after: str, at: Instant) -> None:
+        """Whatever reached the one incident reaches the other from now on."""
+        self._do("INSERT OR IGNORE INTO reached SELECT key, ?2 FROM incident WHERE id = ?1", before, after)
+        self._do("INSERT OR IGNORE INTO reached SELECT key, ?2 FROM reached WHERE incident = ?1", before, after)
+        self.end(before, Standing.PASSED, at)
+
     def join(self, incident: str, at: Instant) -> None:
         """One signal more, received then."""
         self._do(
@@ -167,10 +209,11 @@ class SignalStore(Outbox):
         )  # fmt: skip
 
     def made_since(self, since: Instant) -> list[tuple[str, str, str | None]]:
-        """Id, system and storm of the incidents made since then, oldest first; storms themselves are not among them."""
+        """Id, system and storm of what signals opened since then, oldest first; storms themselves are not among them."""
         found = self._all(
-            "SELECT id, system, storm FROM incident WHERE made_at >= ? AND storm IS NOT id ORDER BY made_at, id", since
-        )
+            "SELECT i.id, i.system, i.storm FROM incident i JOIN outbox o ON o.incident = i.id"
+            " WHERE i.made_at >= ? AND i.storm IS NOT i.id ORDER BY i.made_at, i.id", since,
+        )  # fmt: skip
         return [(str(one), str(system), None if storm is None else str(storm)) for one, system, storm in found]
 
     def counts(self, incident: str) -> tuple[int, int]:
@@ -181,8 +224,8 @@ class SignalStore(Outbox):
     def to_note(self) -> list[tuple[str, int]]:
         """Incidents that stand in the ledger and have signals that it was not told of: id and count."""
         found = self._all(
-            "SELECT i.id, i.signals FROM incident i JOIN outbox o ON o.incident = i.id"
-            " WHERE i.signals > i.noted AND o.opened_at IS NOT NULL"
+            "SELECT i.id, i.signals FROM incident i LEFT JOIN outbox o ON o.incident = i.id"
+            " WHERE i.signals > i.noted AND (o.incident IS NULL OR o.opened_at IS NOT NULL)"
         )
         return [(str(one), int(str(count))) for one, count in found]
 

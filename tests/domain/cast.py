@@ -72,7 +72,7 @@ def an_incident(**changes: object) -> Incident:
         requester=Requester(name="erin", proven=True),
         severity=SeverityJudgement(severity=Severity.SEV1, reasons=("grave",), provisional=False), causes=(),
         opened_at=NOW, noticed_at=NOW, began_at=None, report="sha256:" + "4" * 64, drill=False, near_miss=False,
-        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
+        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26, received_at=NOW),
     ).model_copy(update=changes)  # fmt: skip
 
 

@@ -53,11 +53,11 @@ def test_what_cannot_be_undone_at_once_is_never_preauthorised(verb: Verb) -> Non
     with pytest.raises(ValidationError, match="always waits for people"):
         Preauthorisation.model_validate({**PREAUTHORISED.model_dump(), "verbs": [verb]})
     for reversibility in (Reversibility.R2, Reversibility.R3):
-        rule = a_configuration().preauthorisation_for(
+        rules = a_configuration().preauthorisations_for(
             archetype=Archetype.AGENTIC_MISALIGNMENT, verb=Verb.CALL_HTTP, reversibility=reversibility,
             severity=Severity.SEV1, system="agent", origin=an_incident().origin,
         )  # fmt: skip
-        assert rule is None
+        assert rules == ()
 
 
 def test_two_controls_of_one_name_are_refused() -> None:

@@ -13,13 +13,13 @@ from runbooks.domain.correlation import (
     Standing,
     Verdict,
     correlate,
-    correlation_key,
     is_storm,
     newer,
     starts_unasked,
 )
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
+from runbooks.domain.likeness import correlation_key, spoken_key, spoken_key_of
 from runbooks.domain.severity import Severity
 from runbooks.domain.signal import Basis, Signal, SignalState, Strength, TriageOutcome
 from tests.domain.cast import NOW, a_classified, a_signal
@@ -116,7 +116,9 @@ def test_4_more_of_what_ended_with_evidence_only_joins_while_the_window_lasts(fo
             now=signal.received_at,
         ).verdict  # fmt: skip
 
-    over = known(standing=Standing.CLOSED, ended_at=later(NOW, 1))
+    key = correlation_key(a_signal(), same, at_once=False)
+    over = known(key=key, standing=Standing.CLOSED, ended_at=later(NOW, 1))
+    assert became(30 * MINUTE, over.model_copy(update={"key": KEY})) is Verdict.OPENED, "named anew: it took something"
     assert became(30 * MINUTE, over) is Verdict.LATE
     assert became(30 * MINUTE + 1, over) is Verdict.OPENED
     assert became(30 * MINUTE, over, Severity.SEV1) is Verdict.OPENED
@@ -159,6 +161,53 @@ def test_6_a_weak_signal_joins_the_strong_incident_and_a_strong_one_never_the_we
 )
 def test_6_what_may_start_without_people(signal: dict[str, object], classified: dict[str, object], may: bool) -> None:
     assert starts_unasked(a_signal(**signal), a_classified(**classified)) is may
+
+
+def spoken(
+    signal: Signal, people: KnownIncident, own: KnownIncident | None = None, *, at_once: bool = False
+) -> Correlated:
+    return correlate(
+        signal, a_classified(), own=own, stronger=None, quiets=(), rules=RULES, now=signal.received_at, spoken=people,
+        at_once=at_once,
+    )  # fmt: skip
+
+
+PEOPLES = known(id="INC-0009", key="sha256:" + "9" * 64)
+
+
+def test_3_signals_join_what_people_opened_for_the_same() -> None:
+    assert spoken(received(30 * MINUTE), PEOPLES).incident == "INC-0009"
+    assert spoken(received(30 * MINUTE), PEOPLES, known()).incident == "INC-0001", "their own one comes first"
+    closed = known(standing=Standing.CLOSED, ended_at=later(NOW, 5))
+    assert spoken(received(4), PEOPLES, closed).incident == "INC-0009", "and what is open before what is over"
+    assert spoken(received(6), PEOPLES.model_copy(update={"standing": Standing.CLOSED})).recurrence_of == "INC-0009"
+    late = spoken(received(30 * MINUTE + 1), PEOPLES)
+    assert (late.verdict, late.recurrence_of, late.passed) == (Verdict.OPENED, "INC-0009", None)
+
+
+def test_6_what_may_begin_at_once_joins_nothing_that_people_opened_and_names_it() -> None:
+    said = spoken(received(5), PEOPLES, at_once=True)
+    assert (said.verdict, said.recurrence_of) == (Verdict.OPENED, None)
+    assert said.because == "nothing like it is open; INC-0009 is open for the same, and there people are waited for"
+    assert (
+        "INC-0009"
+        not in spoken(received(5), PEOPLES.model_copy(update={"standing": Standing.CLOSED}), at_once=True).because
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome", set(TriageOutcome) - {TriageOutcome(one) for one in Archetype} - {TriageOutcome.NEAR_MISS}
+)
+def test_people_have_one_word_for_what_has_no_runbook_and_signals_have_several(outcome: TriageOutcome) -> None:
+    assert spoken_key_of(a_signal(), a_classified(archetype=Archetype.UNCLASSIFIED, outcome=outcome)) is None
+
+
+@pytest.mark.parametrize("signal", [{"environment": "staging"}, {"entity": "tenant-1"}, {"source": "customers"}])
+def test_what_people_do_not_say_keeps_no_signal_from_what_they_opened(signal: dict[str, object]) -> None:
+    key = spoken_key("agent", Archetype.AGENTIC_MISALIGNMENT, near_miss=False)
+    assert spoken_key_of(a_signal(**signal), a_classified()) == key
+    assert spoken_key_of(a_signal(system="other"), a_classified()) != key
+    assert spoken_key_of(a_signal(), a_classified(near_miss=True, outcome=TriageOutcome.NEAR_MISS)) != key
 
 
 def test_7_a_storm_begins_beyond_the_limit() -> None:

@@ -6,9 +6,19 @@ from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, S
 from runbooks.domain.configuration import Policy
 from runbooks.domain.containment import ContainmentAction, Reversibility, Verb
 from runbooks.domain.grant import Grant, GrantFacts, check_grant
-from runbooks.domain.incident import Archetype
+from runbooks.domain.incident import Archetype, Origin
 from runbooks.domain.instants import later
-from tests.domain.cast import NOW, SEAL, a_configuration, a_control, a_request, a_system, an_action, an_incident
+from tests.domain.cast import (
+    NOW,
+    PREAUTHORISED,
+    SEAL,
+    a_configuration,
+    a_control,
+    a_request,
+    a_system,
+    an_action,
+    an_incident,
+)
 
 CONFIGURATION = a_configuration()
 ACTION = an_action()
@@ -149,6 +159,40 @@ def test_a_preauthorised_act() -> None:
 )
 def test_a_preauthorisation_that_does_not_cover(grant: dict[str, object], known: dict[str, object], words: str) -> None:
     assert words in objections(at_once().model_copy(update=grant), known=UNASKED.model_copy(update=known))
+
+
+MINUTE = 60
+
+
+@pytest.mark.parametrize("seconds", [0, 10 * MINUTE - 1, -(10 * MINUTE - 1)])
+def test_a_preauthorised_act_begins_while_its_signal_is_young(seconds: int) -> None:
+    assert objections(at_once(), known=UNASKED.model_copy(update={"now": later(NOW, seconds)})) == ""
+
+
+@pytest.mark.parametrize("seconds", [10 * MINUTE, -10 * MINUTE])
+def test_a_preauthorised_act_of_an_old_signal_may_be_finished_but_not_begun(seconds: int) -> None:
+    late = UNASKED.model_copy(update={"now": later(NOW, seconds)})
+    assert "needs a younger signal: its signal was received 2026-11-21 02:00 UTC" in objections(at_once(), known=late)
+    assert objections(at_once(), known=late.model_copy(update={"begun": True})) == ""
+
+
+def test_a_rule_may_shorten_the_time_and_never_lengthen_it() -> None:
+    def after(seconds: int, fresh_minutes: int) -> str:
+        rule = PREAUTHORISED.model_copy(update={"fresh_minutes": fresh_minutes})
+        policy = CONFIGURATION.policy.model_copy(update={"preauthorised": (rule,)})
+        configuration = CONFIGURATION.model_copy(update={"policy": policy})
+        known = {"configuration": configuration, "active": configuration.digest(), "now": later(NOW, seconds)}
+        return objections(at_once(configuration=configuration.digest()), known=UNASKED.model_copy(update=known))
+
+    assert after(2 * MINUTE - 1, 2) == ""
+    assert "limit 2 minutes" in after(2 * MINUTE, 2)
+    assert "limit 10 minutes" in after(10 * MINUTE, 60)
+
+
+def test_a_signal_whose_receipt_is_not_on_record_begins_nothing() -> None:
+    origin = Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26)
+    known = UNASKED.model_copy(update={"incident": an_incident(origin=origin)})
+    assert "not on record when its signal was received" in objections(at_once(), known=known)
 
 
 @pytest.mark.parametrize("change", [{"target": "everything"}, {"desired": {"state": "on"}}, {"connector": "other"}])

@@ -1,12 +1,23 @@
 """From runbook, inventory and policy to the plan: each of the seven rules."""
 
-from runbooks.domain.configuration import Control
+from runbooks.domain.configuration import Control, Policy
 from runbooks.domain.containment import ContainmentAction, Plan, Reversibility, Verb
 from runbooks.domain.incident import Archetype
-from runbooks.domain.planning import make_plan
+from runbooks.domain.instants import later
+from runbooks.domain.planning import make_plan, rules_used
 from runbooks.domain.runbook import ContainmentStep, When
 from runbooks.domain.severity import Severity, SeverityJudgement
-from tests.domain.cast import SEAL, a_configuration, a_control, a_runbook, a_step, a_system, an_incident
+from tests.domain.cast import (
+    NOW,
+    PREAUTHORISED,
+    SEAL,
+    a_configuration,
+    a_control,
+    a_runbook,
+    a_step,
+    a_system,
+    an_incident,
+)
 
 EVERY_VERB = tuple(a_step(verb) for verb in Verb)
 
@@ -15,7 +26,7 @@ def plan(
     *steps: ContainmentStep, controls: tuple[Control, ...] = (), practice: bool = False, **changes: object
 ) -> Plan:
     systems = {"agent": a_system(*controls, practice=practice)}
-    return make_plan(an_incident(**changes), a_runbook(*steps), a_configuration(systems=systems), manifest=SEAL)
+    return make_plan(an_incident(**changes), a_runbook(*steps), a_configuration(systems=systems), manifest=SEAL, at=NOW)
 
 
 def verbs(made: Plan) -> list[Verb]:
@@ -75,6 +86,47 @@ def test_6_preauthorised_is_what_the_step_and_the_policy_both_allow() -> None:
     assert plan(*at_once, severity=milder).preauthorised == ()
     heavy = tuple(a_control(verb, reversibility=Reversibility.R2) for verb in Verb)
     assert plan(*at_once, controls=heavy).preauthorised == ()
+
+
+def test_6_what_is_too_old_or_used_up_waits_for_people_and_the_plan_says_why() -> None:
+    at_once = tuple(
+        a_step(verb, when=When.AT_ONCE_IF_PREAUTHORISED) for verb in (Verb.DISABLE_TOOL, Verb.ROLL_BACK_PROMPT)
+    )
+    origin = an_incident().origin
+    assert origin is not None
+
+    def made(minutes: int, *spent: str) -> Plan:
+        old = origin.model_copy(update={"received_at": later(NOW, -60 * minutes)})
+        return make_plan(
+            an_incident(origin=old),
+            a_runbook(*at_once),
+            a_configuration(),
+            manifest=SEAL,
+            spent=frozenset(spent),
+            at=NOW,
+        )
+
+    assert (made(9).preauthorised, made(9).waits, made(9).refused) == (("disable-tool",), {}, ())
+    for waits, words in (
+        (made(10), "received 2026-11-21 01:50 UTC, 10 minutes ago"),
+        (made(9, "at-once"), "used for as many"),
+    ):
+        assert waits.preauthorised == ()
+        assert [action.id for action in waits.actions] == ["disable-tool", "roll-back-prompt"]
+        assert set(waits.waits) == {"disable-tool"}, "the other one would wait anyhow"
+        assert words in waits.waits["disable-tool"]
+        assert waits.refused == (f"{waits.waits['disable-tool']}; people are asked",)
+
+
+def test_6_a_rule_that_allows_older_signals_covers_where_a_stricter_one_does_not() -> None:
+    strict = PREAUTHORISED.model_copy(update={"id": "strict", "fresh_minutes": 2})
+    policy = Policy(preauthorised=(strict, PREAUTHORISED))
+    configuration = a_configuration(policy=policy)
+    incident, steps = an_incident(), a_runbook(a_step(Verb.DISABLE_TOOL, when=When.AT_ONCE_IF_PREAUTHORISED))
+    for minutes, rule in ((1, "strict"), (5, "at-once")):
+        at = later(NOW, 60 * minutes)
+        made = make_plan(incident, steps, configuration, manifest=SEAL, at=at)
+        assert rules_used(made, incident, configuration, at) == (rule,)
 
 
 def test_7_what_is_lacking_is_named() -> None:

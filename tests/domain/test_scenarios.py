@@ -7,7 +7,7 @@ from runbooks.domain.planning import make_plan
 from runbooks.domain.runbook import Runbook, Scenario, Selects, select
 from runbooks.domain.severity import judge_severity
 from runbooks.loader import load_book
-from tests.domain.cast import SEAL, a_configuration, an_incident
+from tests.domain.cast import NOW, SEAL, a_configuration, an_incident
 
 BOOK = load_book()
 SCENARIOS = [
@@ -29,7 +29,7 @@ def test_scenario(page: Runbook, scenario: Scenario) -> None:
     judged = judge_severity(scenario.factors, frozenset((*scenario.floors, *page.severity_floors)))
     assert judged.severity == scenario.severity, judged.reasons
     incident = an_incident(archetype=page.archetype, severity=judged, near_miss=near_miss)
-    plan = make_plan(incident, page, a_configuration(), manifest=SEAL)
+    plan = make_plan(incident, page, a_configuration(), manifest=SEAL, at=NOW)
     assert plan.refused == ()
     # By class first, as planning does; inside a class in the order of the page.
     assert tuple(dict.fromkeys(action.verb for action in plan.actions)) == scenario.verbs

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from runbooks.domain.configuration import BreakGlassRule, Policy, ProofKind, Right
 from runbooks.domain.containment import Reversibility, Verb
 from runbooks.domain.tightness import policy_faults
-from tests.domain.cast import a_configuration
+from tests.domain.cast import PREAUTHORISED, a_configuration
 
 GENERAL = Right(roles=("security", "on-call"), people=2, expires_minutes=60)
 
@@ -61,3 +61,12 @@ def test_break_glass_never_for_what_cannot_be_undone() -> None:
         {"system": "x"},
     ):
         assert place.break_glass_for(**(asked | change)) is None  # type: ignore[arg-type]
+
+
+def test_a_preauthorisation_may_not_lengthen_the_policys_time() -> None:
+    def found(minutes: int | None) -> list[str]:
+        rule = PREAUTHORISED.model_copy(update={"fresh_minutes": minutes})
+        return [fault.key for fault in policy_faults(Policy(preauthorised=(rule,), fresh_minutes=5))]
+
+    assert [found(minutes) for minutes in (None, 1, 5)] == [[], [], []]
+    assert found(6) == ["preauthorised.at-once.fresh_minutes"]

@@ -107,7 +107,7 @@ class Ground(People):
         floors = place.runbook(archetype, place.active()).severity_floors
         incident = open_incident(
             place, with_floors(report, floors), archetype, drill=True, opener=door_actor("test"),
-            material=secrets.token_bytes(8), origin=Origin(source="monitor", fresh=True, delivery="none"),
+            material=secrets.token_bytes(8), origin=Origin(source="monitor", fresh=True, delivery="none", received_at=clock()),
         )  # fmt: skip
         if run:
             self.respond(incident.id, archetype)

@@ -11,7 +11,7 @@ from runbooks.domain.correlation import Standing, Verdict
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
-from runbooks.domain.severity import Floor, Severity
+from runbooks.domain.severity import Severity
 from runbooks.domain.signal import Strength, TriageOutcome
 from tasks.stores import open_signals, open_spool
 from tests.steps.desk import Desk
@@ -136,16 +136,6 @@ def test_a_worse_signal_raises_and_a_milder_one_never_lowers(intake: Intake) -> 
     assert (rank, intake.store.waiting()[0].rank) == (2, 1)
     intake.store.opened(incident, NOW)
     assert [(one, worse.severity.severity) for one, worse in intake.store.worse()] == [(incident, Severity.SEV1)]
-
-
-def test_recurring_small_signals_lift_the_severity_of_what_they_open(desk: Desk) -> None:
-    desk.installation.activate_if_fresh()
-    intake = Intake(desk.installation, {"recurring_signals": 4})
-    for n in range(3):
-        incident = str(intake.take(a_signal(str(n), n * HOUR))[0].incident)
-        assert Floor.SILENT_RECURRENCE not in draft_of(intake, incident).report.floors
-    fourth = str(intake.take(a_signal("3", 3 * HOUR))[0].incident)
-    assert Floor.SILENT_RECURRENCE in draft_of(intake, fourth).report.floors
 
 
 AGENT = a_classified(

@@ -43,7 +43,7 @@ def signal(desk: Desk) -> str:
                     lead="ana", noticed_at=clock())  # fmt: skip
     return open_incident(
         desk.installation, report, Archetype.AGENTIC_MISALIGNMENT, drill=True, opener=door_actor("test"),
-        material=b"one", origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
+        material=b"one", origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26, received_at=clock()),
     ).id  # fmt: skip
 
 

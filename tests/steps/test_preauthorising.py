@@ -14,7 +14,7 @@ from tasks.planning import plan_now
 from tests.steps.desk import Desk
 from tests.steps.intake_ground import a_configuration
 
-MONITOR = Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26)
+MONITOR = Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26, received_at=clock())
 
 
 @pytest.fixture

@@ -78,6 +78,10 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
         lambda f: f.thing(EntryType.PLAN_MADE, "plan", lambda v: v.update(preauthorised=["refund-tool"])),
         EntryType.PLAN_MADE, "pre-authorised",
     ),
+    "an instant before the seal, at which the signal was younger": (
+        lambda f: f.body(EntryType.PLAN_MADE, planned_at="2026-11-21T02:00:00.000000000Z"),
+        EntryType.PLAN_MADE, "seal or waiver that came after it",
+    ),
     "one person fewer asked": (
         lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(people=1)),
         EntryType.APPROVAL_REQUESTED, "people: recorded 1, recomputed 2",

@@ -19,6 +19,7 @@ from runbooks.domain.situation import Situation, classification_of, situation
 from runbooks.domain.value import Digest, Json
 from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
+from tasks.incident import also_open
 from tasks.installation import Installation
 from tasks.links import ledger_place, linked, runs_in_order
 
@@ -52,6 +53,11 @@ class Dossier:
     def links(self) -> list[tuple[str, str, str]]:
         """Pages in Prefect: what, name, address."""
         return linked(self.installation, self.incident.id)
+
+    @property
+    def also_open(self) -> list[str]:
+        """What was open already, of the same system and kind, when a person opened this one."""
+        return also_open(self.installation, self.incident.id)
 
     @property
     def needed(self) -> str:
@@ -138,7 +144,9 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "incident": incident.id, "archetype": incident.archetype, "system": incident.system,
         "systems": list(incident.systems), "known_system": incident.known_system,
         "severity": incident.severity.severity, "provisional": incident.severity.provisional,
-        "classification": case.found.as_json() if case.found else None, "continues": incident.continues, "reasons": list(incident.severity.reasons), "lead": incident.lead, "requester": incident.requester.as_json(),
+        "classification": case.found.as_json() if case.found else None, "continues": incident.continues,
+        "also_open": case.also_open, "reasons": list(incident.severity.reasons), "lead": incident.lead,
+        "requester": incident.requester.as_json(),
         "causes": [cause.as_json() for cause in incident.causes], "drill": incident.drill,
         "near_miss": incident.near_miss, "opened_at": incident.opened_at, "noticed_at": incident.noticed_at,
         "began_at": incident.began_at, "open": case.where.ending is None, "ending": case.where.ending,

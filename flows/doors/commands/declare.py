@@ -17,7 +17,7 @@ from runbooks.domain.runbook import Runbook, select
 from runbooks.domain.severity import Floor
 from runbooks.domain.signed import REPORT_NAMESPACE, SignedReport
 from runbooks.domain.value import Json
-from tasks.incident import open_incident, with_floors
+from tasks.incident import also_open, open_incident, with_floors
 from tasks.installation import Installation, open_installation
 from tasks.ledger import clock, door_actor
 from tasks.reporting import record_signed_report
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         installation, report, archetype, drill=args.drill, opener=door_actor("cli"), material=report.canonical()
     )
     started, told = start_response(installation, incident)
-    return _tell(args.say, incident, configuration, started=started, told=told)
+    same = also_open(installation, incident.id)
+    return _tell(args.say, incident, configuration, same, started=started, told=told)
 
 
 def _choose(args: argparse.Namespace, books: dict[Archetype, Runbook]) -> tuple[Archetype, bool]:
@@ -144,9 +145,15 @@ def _proven(args: argparse.Namespace, installation: Installation, report: Report
     return proven
 
 
-def _tell(say: Say, incident: Incident, configuration: Configuration, *, started: bool, told: str) -> int:
+def _tell(
+    say: Say, incident: Incident, configuration: Configuration, same: list[str], *, started: bool, told: str
+) -> int:
     system = configuration.systems.get(incident.system)
     notices = []
+    if same:
+        notices.append(
+            f"Already open for the same system and kind: {', '.join(same)}. Look there first: quell show {same[-1]}"
+        )
     if system is None:
         notices.append(
             f"The inventory does not know {incident.system}: policy refuses to take anything away there. Evidence is "
@@ -175,5 +182,6 @@ def _tell(say: Say, incident: Incident, configuration: Configuration, *, started
         "lead": incident.lead, "requester": {"name": incident.requester.name, "proven": incident.requester.proven},
         "near_miss": incident.near_miss, "drill": incident.drill, "opened_at": incident.opened_at,
         "report": incident.report, "started": started, "told": told, "notices": notices,
+        "also_open": same,
     }  # fmt: skip
     return say.result(shown)

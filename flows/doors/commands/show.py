@@ -71,6 +71,10 @@ def _head(say: Say, case: Dossier) -> None:
         rows.append(("system", "not in the inventory: policy refuses to take anything away; evidence is kept"))
     if incident.continues:
         rows.append(("continues", f"{incident.continues}, which it was taken for at first"))
+    if same := case.also_open:
+        rows.append(
+            ("also open", f"{', '.join(same)} when this was opened: the same system and kind, maybe the same harm")
+        )
     if incident.near_miss:
         rows.append(("near miss", "stopped before harm: nothing is taken away"))
     rows += [
@@ -116,7 +120,7 @@ def _acts(say: Say, case: Dossier) -> None:
         because = row.because + (f"; given back: {row.undo_note}" if row.undo_note else "")
         say.line(f"{row.action}: {row.verb.shown} {row.target}; {because}", "dim")
     for text in case.plan.refused:
-        say.line(f"not planned: {text}")
+        say.line(f"not planned, or not without people: {text}")
 
 
 def _approvals(say: Say, case: Dossier) -> None:

@@ -8,10 +8,11 @@ from runbooks.domain.configuration import Configuration, Connection, Person, Pol
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Reversibility, Verb
 from runbooks.domain.grant import Grant
 from runbooks.domain.incident import Archetype, Incident, Origin, Requester
+from runbooks.domain.instants import instant_from_ns
 from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.severity import Factors, judge_severity
 from runbooks.domain.value import digest_of
-from tests.contracts.connectors.authority import Record
+from tests.contracts.connectors.authority import START_NS, Record
 
 SYSTEM = "support-agent"
 SEAL = digest_of(b"the seal")
@@ -56,7 +57,7 @@ def new_record(name: str, kind: str, settings: Mapping[str, Any], *, practice: b
         report=digest_of(b"the report"),
         drill=False,
         near_miss=False,
-        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26),
+        origin=Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26, received_at=instant_from_ns(START_NS)),
     )
     configuration = Configuration(people=people, policy=policy, systems={SYSTEM: system}, runbooks={})
     return Record(incident, configuration, SEAL)

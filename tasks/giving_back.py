@@ -125,7 +125,10 @@ def _kept_elsewhere(installation: Installation, action: ContainmentAction) -> li
     return [
         entry for entry in store.entries(types=(EntryType.EFFECT_APPLIED,))
         if entry.incident not in (None, action.incident) and str(entry.body["effect"]).partition("/")[2] not in back
-        and plan_of(installation, str(entry.incident)).action(str(entry.body["action"])).target_key == action.target_key
+        and any(
+            one.id == entry.body["action"] and one.target_key == action.target_key
+            for one in plan_of(installation, str(entry.incident)).actions
+        )
     ]  # fmt: skip
 
 

@@ -54,6 +54,7 @@ def test_five_responses_at_once_each_end_as_they_should(ground: Ground) -> None:
     missing = ground.wait(lame, EntryType.CONTAINMENT_JUDGED).body["verdict"]["missing"]
     assert [name.split()[0] for name in missing] == ["tool-1"]
     assert any("tool-1" in str(e.body["because"]) for e in ground.entries(lame, EntryType.PERSON_NEEDED))
+    assert situation(ground.entries(lame)).calls == ("decide about what is not taken away: tool-1",), "closed or not"
     assert effects_on_paper(ground.home, "lame") == ["tool-0 off"]
 
     for incident in (unknown, near, dark, lame, denied):

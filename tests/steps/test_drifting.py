@@ -1,14 +1,15 @@
 """The drift watch: what somebody turns on again while people are waited for is found, told, and seen to be off again."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 import pytest
 
 from flows.doors import keeper
-from flows.doors.beside import Beside
+from flows.doors.looking import Look
 from runbooks.domain.case import action_rows
 from runbooks.domain.containment import ContainmentStatus, ProbeResult
 from runbooks.domain.ledger import EntryType
@@ -16,8 +17,10 @@ from tasks.approval import plan_of
 from tasks.connectors._signals import NotDoneError
 from tasks.connectors.memory import Memory
 from tasks.drifting import DriftWatch
+from tasks.installation import Installation
 from tasks.ledger import flow_actor
 from tasks.presence import Presence
+from tests.contracts.bundle.ground import settings
 from tests.steps.desk import Desk
 from tests.steps.glass import GLASS, judged_again, policy_plus, smash
 from tests.steps.test_telling import Receiver
@@ -174,23 +177,46 @@ def test_what_one_person_took_away_alone_is_watched_too(desk: Desk, heard: list[
     assert judged_again(desk, incident) == []
 
 
-def test_the_keeper_looks_only_where_the_response_sleeps_and_waits_for_no_far_side(desk: Desk) -> None:
-    asleep, gone = contained(desk), contained(desk)
-    pen = desk.installation.pen(flow_actor("test"), "run")
-    pen.write(EntryType.RUN_SUSPENDED, "suspended", incident=asleep, body={"form": "gate-0", "seen": 0})
-    watched, hang, began = list[str](), threading.Event(), threading.Event()
+def test_the_keeper_looks_only_where_the_response_sleeps_and_its_rounds_wait_for_no_far_side(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep, _ = contained(desk), contained(desk)
+    place = desk.installation
+    settings(place, keeper_interval_seconds=1)
+    place.pen(flow_actor("test"), "run").write(
+        EntryType.RUN_SUSPENDED, "suspended", incident=asleep, body={"form": "gate-0", "seen": 0}
+    )
+    rounds, watched, began, hang = list[bool](), list[str](), threading.Event(), threading.Event()
 
-    def watch(incident: str) -> None:
-        watched.append(incident)
-        began.set()
-        hang.wait(30)
+    class Hanging:
+        def __init__(self, installation: Installation) -> None:
+            del installation
 
-    drift = SimpleNamespace(watch=watch)
-    beside = Beside("drift", lambda: keeper.watch_for_drift(desk.installation, drift))  # type: ignore[arg-type]
-    assert beside.keep()
-    assert began.wait(30)
-    assert not beside.keep(), "it is still at it, and whoever asked went on"
-    hang.set()
-    beside.join(30)
-    assert watched == [asleep]
-    assert gone not in watched
+        def watch(self, incident: str) -> None:
+            watched.append(incident)
+            began.set()
+            hang.wait(60)
+
+    class Counting:
+        def __init__(self, installation: Installation) -> None:
+            del installation
+
+        def tidy(self) -> None:
+            rounds.append(began.is_set())
+            if rounds[-1] or len(rounds) > 20:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(keeper, "DriftWatch", Hanging)
+    monkeypatch.setattr(keeper, "Leftovers", Counting)
+    monkeypatch.setattr(Look, "of_round", lambda *_: None)
+    for duty in ("keep", "take_up", "keep_the_way_clear"):
+        monkeypatch.setattr(keeper, duty, lambda *_, **__: None)
+    before = [(one, signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert keeper.run_keeper(desk.home) == 0
+        assert rounds[-1], "a round came while the watch was at it"
+        assert watched == [asleep]
+    finally:
+        hang.set()
+        for one, handler in before:
+            signal.signal(one, handler)

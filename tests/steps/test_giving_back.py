@@ -12,14 +12,15 @@ from runbooks.domain.ledger import EntryType
 from tasks import giving_back
 from tasks.approval import ask, plan_of, requests_of, settle, verdict_on
 from tasks.authority import LedgerAuthority
+from tasks.break_glass import end_overdue
 from tasks.connectors._signals import Act, NotDoneError
 from tasks.connectors.memory import Memory
 from tasks.containment import contain, judge
 from tasks.giving_back import give_back
-from tasks.ledger import flow_actor
+from tasks.ledger import KEEPER, flow_actor
 from tasks.outcome import ending_of
 from tests.steps.desk import Desk
-from tests.steps.glass import judged_again, status, written
+from tests.steps.glass import GLASS, at, judged_again, policy_plus, smash, status, written
 
 TOOL = "refund-tool"
 
@@ -123,6 +124,19 @@ def turn(desk: Desk, word: str) -> None:
     world = desk.world
     world["targets"]["refunds"]["status"] = word
     (desk.home / "world.json").write_text(json.dumps(world))
+
+
+def test_the_end_of_a_break_glass_gives_nothing_back_that_another_incident_keeps_away(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_plus(desk, GLASS)
+    alone = desk.declare()
+    smash(desk, alone)
+    contained(desk)
+    at(monkeypatch, desk, 2)
+    end_overdue(desk.installation, desk.installation.pen(KEEPER))
+    assert status(desk) == "off"
+    assert [one["outcome"] for one in written(desk, alone, EntryType.BREAK_GLASS_ENDED)] == ["failed"]
 
 
 class CutError(BaseException):

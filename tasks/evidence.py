@@ -77,7 +77,7 @@ def _seal(turn: Turn, incident: Incident, configuration: Configuration, runbook:
     with ThreadPoolExecutor(max_workers=4) as pool:
         jobs = [pool.submit(_seal_source, turn, incident, configuration, one) for one in sources]
         jobs.append(pool.submit(_seal_report, turn, incident, report))
-        if incident.origin is not None or receipts_of(installation, incident.id):
+        if incident.origin is not None or delivered_about(installation, incident.id):
             jobs += [pool.submit(_seal_deliveries, turn, incident, what) for what in _DELIVERED]
         for job in jobs:
             while not wait([job], LEASE_SECONDS / 3).done:

@@ -15,7 +15,7 @@ from runbooks.domain.signal import Basis, Classified, TriageOutcome
 from tasks.evidence import seal_evidence
 from tasks.intake.correlating import Understood
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
-from tasks.intake.keeping import receipts_of
+from tasks.intake.keeping import delivered_about
 from tasks.ledger import clock, door_actor
 from tasks.stores import open_signals, open_spool
 from tests.steps.desk import Desk
@@ -77,7 +77,7 @@ def test_what_joined_before_the_seal_is_sealed_with_it(desk: Desk, intake: Intak
 
     declared = desk.declare()
     take(intake, "the very bytes")
-    assert len(receipts_of(intake.place, declared)) == 1
+    assert len(delivered_about(intake.place, declared)) == 1
     manifest = Manifest.from_bytes(intake.place.vault.get(seal_evidence.fn(declared)))
     assert b"the very bytes" in list(sealed_items(intake.place, manifest, EvidenceClass.J))
 

@@ -18,6 +18,7 @@ from runbooks.domain.signal import Signal, Strength, TriageOutcome
 from runbooks.domain.sources import Source
 from runbooks.domain.value import digest_of
 from tasks.approval import plan_of, requests_of, settle, verdict_on
+from tasks.approval_page import approval_pages
 from tasks.authority import LedgerAuthority, grant_for
 from tasks.containment import contain, plan_again, plan_containment
 from tasks.evidence import seal_evidence
@@ -31,7 +32,6 @@ from tasks.intake.rereading import candidates, read_again
 from tasks.intake.understanding import Intake as Reader
 from tasks.ledger import INSTALLATION, Pen, clock, door_actor, flow_actor
 from tasks.outcome import acts_to_ask_for, acts_to_do_at_once
-from tasks.pages import approval_pages
 from tasks.stores import open_spool
 from tasks.stores.base import Arrival
 from tests.steps.desk import Desk

@@ -196,7 +196,7 @@ def test_6_what_may_begin_at_once_joins_nothing_that_people_opened_and_names_it(
 
 
 @pytest.mark.parametrize(
-    "outcome", set(TriageOutcome) - {TriageOutcome(one) for one in Archetype} - {TriageOutcome.NEAR_MISS}
+    "outcome", sorted(set(TriageOutcome) - {TriageOutcome(one) for one in Archetype} - {TriageOutcome.NEAR_MISS})
 )
 def test_people_have_one_word_for_what_has_no_runbook_and_signals_have_several(outcome: TriageOutcome) -> None:
     assert spoken_key_of(a_signal(), a_classified(archetype=Archetype.UNCLASSIFIED, outcome=outcome)) is None

@@ -7,7 +7,7 @@ import pytest
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.recovery import Seen, Trial, TrialKind
-from tasks import recovery
+from tasks import pages, recovery
 from tasks.connectors.memory import Memory
 from tasks.ledger import clock
 from tasks.recovery import validate_recovery
@@ -75,11 +75,18 @@ def test_the_trials_wait_for_a_new_token_and_say_so(desk: Desk, monkeypatch: pyt
         agent.works = agent.waited > 20 * 60
 
     Agent(monkeypatch, desk, somebody_issues)
+    left: dict[str, str] = {}
+    monkeypatch.setattr(recovery, "run_id", lambda: "the run")
+    monkeypatch.setattr(pages, "leave_page", lambda key, text, *_, **__: left.update({key: text}))
     incident = contained(desk)
     assert validate_recovery.fn(incident) is True
     assert seen[0].startswith("issue a new one for agent-token of helper: it was revoked")
     (call,) = written(desk, incident, EntryType.PERSON_NEEDED)
     assert "the shop issues a new one" in str(call["because"])
+    assert list(left) == [f"reissue-{incident.lower()}"], "one page, on the run"
+    assert (
+        "**Revoke the token** was done. Impossible: the shop issues a new one." in left[f"reissue-{incident.lower()}"]
+    )
     assert needed(desk, incident) == "nothing: the response goes on by itself"
 
 

@@ -1,25 +1,31 @@
 """Requests and how they stand: asked once, judged from the record every time. Decisions enter in tasks/decisions.py."""
 
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 
-from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, RequestVerdict, Standing, Statement
-from runbooks.domain.configuration import Configuration, Right
+from runbooks.domain.approval import (
+    ApprovalRequest,
+    Decision,
+    Proof,
+    Purpose,
+    RequestVerdict,
+    Standing,
+    Statement,
+    barred_by,
+)
+from runbooks.domain.case import LET_THROUGH, acted_at, fences
+from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
-from runbooks.domain.identifiers import short_id
-from runbooks.domain.incident import Incident
-from runbooks.domain.instants import Instant, later
+from runbooks.domain.incident import Incident, Requester
+from runbooks.domain.instants import Instant
 from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
+from tasks.asking import frozen_request
 from tasks.installation import Installation
-from tasks.ledger import Pen, clock
+from tasks.ledger import Pen
 from tasks.proofs import listed_fingerprints
-
-MORE_FOR_UNPROVEN = 1
-"""People more when the requester is only a typed name (law 3)."""
 
 
 def ask(
@@ -32,10 +38,12 @@ def ask(
     acted_before: tuple[str, ...] = (),
     *,
     turn: int = 1,
+    requester: Requester | None = None,
 ) -> ApprovalRequest | None:
     """The request for this act, asked once per plan, purpose and turn; None when no right in the policy allows anybody.
 
-    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew.
+    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew. `requester` is
+    whoever asks for this act by hand; without, it follows from the incident, and whoever reported that asked for it.
     """
     key = f"requested/{incident.id}/{purpose}/{action.digest()}" + (f"/{turn}" if turn > 1 else "")
     standing = writer.find(key)
@@ -52,7 +60,8 @@ def ask(
             body={"action": action.id, "because": f"no decision right covers {purpose} of {action.verb.shown}"},
         )  # fmt: skip
         return None
-    request = _frozen(installation, incident, plan, action, purpose, right, acted_before)
+    asker = requester or incident.requester
+    request = frozen_request(installation, incident, plan, action, purpose, right, acted_before, asker)
     entry = writer.write(
         EntryType.APPROVAL_REQUESTED, key, incident=incident.id,
         subject={"request": installation.keep(request), "action": action.digest()},
@@ -62,45 +71,6 @@ def ask(
         },
     )  # fmt: skip
     return _request(installation, entry)
-
-
-def _frozen(
-    installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
-    right: Right, acted_before: tuple[str, ...],
-) -> ApprovalRequest:  # fmt: skip
-    now = clock()
-    giving_back = purpose is not Purpose.CONTAIN
-    return ApprovalRequest(
-        id=short_id("REQ", secrets.token_bytes(8)), installation=installation.id, incident=incident.id,
-        nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
-        what=f"Undo “{action.title}”" if giving_back else action.title,
-        target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why=_why_back(installation, incident, purpose) if giving_back else action.why,
-        blast_radius=(
-            f"It works again for everybody, and nothing stops it any more. It was taken away because: {action.why}"
-            if giving_back else action.blast_radius
-        ),
-        reversibility=action.reversibility,
-        undo=f"Take it away again: {action.title}." if giving_back else action.undo,
-        manifest=plan.manifest, waiver=plan.waiver, requester=incident.requester, roles=right.roles,
-        people=right.people + (0 if incident.requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
-        acted_before=acted_before, ladder=right.ladder, asked_at=now,
-        expires_at=later(now, 60 * right.expires_minutes),
-        drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
-    )  # fmt: skip
-
-
-def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:
-    """Why something is to be given back: only what the record says."""
-    if purpose is Purpose.UNDO:
-        return "Somebody asked for it to be undone (quell undo)."
-    judged = installation.store.entries(incident.id, types=(EntryType.RECOVERY_JUDGED,))
-    if judged and judged[-1].body["passed"]:
-        return f"The fix passed its bar: {judged[-1].body['because']}"
-    return (
-        "The fix can only be tried when this works again. The harmful tools stay off meanwhile, and if the fix does not "
-        "hold, this is taken away again."
-    )
 
 
 def _request(installation: Installation, entry: LedgerEntry) -> ApprovalRequest:
@@ -132,6 +102,7 @@ def find_request(installation: Installation, name: str) -> ApprovalRequest:
 
 _JUDGED = (
     EntryType.APPROVAL_REQUESTED, EntryType.DECISION_RECORDED, EntryType.EFFECT_CLAIMED, EntryType.REQUEST_EXPIRED,
+    *LET_THROUGH,
 )  # fmt: skip
 
 
@@ -150,23 +121,24 @@ def judge_all(
     about: dict[str, list[LedgerEntry]] = {}
     for entry in entries:
         about.setdefault(entry.subject.get("request", ""), []).append(entry)
-    active, now = installation.active(), installation.now()
-    return [(r, _judge(installation, r, e.subject["request"], about, active, now))
+    active, now, let_through = installation.active(), installation.now(), fences(entries)
+    return [(r, _judge(installation, r, e.subject["request"], about, active, now, let_through))
             for r, e in ((_request(installation, e), e) for e in asked)]  # fmt: skip
 
 
 def _judge(
     installation: Installation, request: ApprovalRequest, digest: Digest, about: dict[str, list[LedgerEntry]],
-    active: Configuration, now: Instant,
+    active: Configuration, now: Instant, let_through: frozenset[tuple[str, int]],
 ) -> RequestVerdict:  # fmt: skip
     mine = about.get(digest, [])
     expired = next((e for e in mine if e.type is EntryType.REQUEST_EXPIRED), None)
     decisions = tuple(_decision(e, expired) for e in mine if e.type is EntryType.DECISION_RECORDED)
     pinned = installation.configuration(request.configuration)
-    claims = [e.index for e in mine if e.type is EntryType.EFFECT_CLAIMED]
+    claims = [e for e in mine if e.type is EntryType.EFFECT_CLAIMED]
     return judge_request(
         request, decisions, pinned=pinned, active=active, keys=_keys(installation.configuration, request.configuration),
-        now=max(now, expired.at) if expired else now, claimed=min(claims, default=None),
+        now=max(now, expired.at) if expired else now, claimed=min((e.index for e in claims), default=None),
+        acted_at=acted_at(claims, let_through),
     )  # fmt: skip
 
 
@@ -191,7 +163,7 @@ def verdict_on(installation: Installation, request: ApprovalRequest) -> RequestV
     found = judge_all(installation, request.incident, only=lambda entry: entry.subject["request"] == digest)
     if found:
         return found[0][1]
-    return _judge(installation, request, digest, {}, installation.active(), installation.now())
+    return _judge(installation, request, digest, {}, installation.active(), installation.now(), frozenset())
 
 
 _SETTLED: dict[Standing, EntryType] = {
@@ -217,15 +189,28 @@ def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> Re
                 "request": request.id, "action": request.step, "purpose": request.purpose,
                 "because": verdict.because, "approvers": list(verdict.approvers),
                 "decisions": list(verdict.entries), "not_counted": list(verdict.not_counted),
+                "judged_at": verdict.judged_at,
             },
         )  # fmt: skip
     return verdict
 
 
 def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
-    """Everybody whose approval counted for taking something away in this incident."""
-    granted = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED,))
-    return {name for e in granted if e.body["purpose"] == Purpose.CONTAIN for name in e.body["approvers"]}
+    """Everybody who had a part in taking something away in this incident.
+
+    Those whose approval counted, whoever they stood for, and whoever broke the glass.
+    """
+    found: set[str] = set()
+    types = (EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED)
+    for entry in installation.store.entries(incident_id, types=types):
+        if entry.type is EntryType.BREAK_GLASS_OPENED:
+            found.add(str(entry.body["person"]))
+        elif entry.body["purpose"] == Purpose.CONTAIN:
+            request = _request(installation, entry)
+            pinned = installation.configuration(request.configuration)
+            for name in entry.body["approvers"]:
+                found |= {name, speaks_for(name, request.roles, (pinned,)) or name}
+    return found
 
 
 def plan_of(installation: Installation, incident_id: str) -> Plan:
@@ -248,12 +233,20 @@ def waiting(installation: Installation, only: Callable[[ApprovalRequest], bool] 
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:
-    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those."""
+    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those.
+
+    In role by the request and by the right that covers it in this configuration; without such a right, nobody.
+    """
+    right = request.right_in(configuration)
+    if right is None and request.says_its_act:
+        return []
     barred = {request.requester.name, *request.excluded}
+    barred |= barred_by(right, configuration, request.system) if right is not None else set()
+    places = [request.roles, right.roles] if right is not None else [request.roles]
+    found = {name: {speaks_for(name, roles, (configuration,)) for roles in places} for name in configuration.people}
     return sorted(
-        name for name in configuration.people
-        if (voice := speaks_for(name, request.roles, (configuration,))) and not {name, voice} & barred
-    )  # fmt: skip
+        n for n, voices in found.items() if len(voices) == 1 and None not in voices and not {n, *voices} & barred
+    )
 
 
 def actor_of(entry: LedgerEntry) -> str:

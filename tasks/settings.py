@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runbooks.domain.approval import SYSTEM_OWNER
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, UnreachableError
 from runbooks.domain.limits import Limits
@@ -187,6 +188,7 @@ def _check_policy(configuration: Configuration) -> None:
     for position, right in enumerate(policy.rights):
         where = f"rights[{position}]"
         _check_names("policy.toml", f"{where}.roles", right.roles, roles)
+        _check_names("policy.toml", f"{where}.never", right.never, {*people, *roles, SYSTEM_OWNER})
         _check_names("policy.toml", f"{where}.systems", right.systems, systems)
         for number, rung in enumerate(right.ladder):
             _check_names("policy.toml", f"{where}.ladder[{number}].roles", rung.roles, right.roles)

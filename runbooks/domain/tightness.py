@@ -72,6 +72,11 @@ def _loosened(general: Right, at: int, right: Right, position: int) -> list[Poli
         more = set(getattr(right, key)) - set(getattr(general, key))
         if more:
             faults.append(fault(key, f"only of {', '.join(getattr(general, key))}", ", ".join(sorted(more))))
+    missing = set(general.never) - set(right.never)
+    if missing:
+        faults.append(
+            fault("never", f"{', '.join(sorted(general.never))} among them", ", ".join(right.never) or "nobody")
+        )
     if right.expires_minutes > general.expires_minutes:
         faults.append(fault("expires_minutes", f"at most {general.expires_minutes}", right.expires_minutes))
     return faults

@@ -33,6 +33,16 @@ def test_a_loosening_one_is_named_with_both_lines(change: dict[str, object], key
     assert f"rights[1].{key} of policy.toml" in fault.expected
 
 
+def test_a_right_for_one_system_lets_nobody_decide_whom_the_general_one_never_lets() -> None:
+    never = GENERAL.model_copy(update={"never": ("dora", "system-owner")})
+    assert keys(never.model_copy(update={"systems": ("agent",), "never": ("dora", "system-owner", "bob")}), never) == []
+    (fault,) = policy_faults(
+        Policy(rights=(never.model_copy(update={"systems": ("agent",), "never": ("dora",)}), never))
+    )
+    assert fault.key.endswith("never")
+    assert "dora, system-owner" in fault.expected
+
+
 def test_a_right_that_never_holds_is_not_complained_about() -> None:
     loose = GENERAL.model_copy(update={"systems": ("agent",), "people": 1})
     assert keys(GENERAL, loose) == []

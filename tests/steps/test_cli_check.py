@@ -58,6 +58,10 @@ BAD: dict[str, tuple[Change, str, str, str]] = {
         change("systems.toml", 'kind = "memory"', 'kind = "telepathy"'), "systems.toml",
         "systems.helper.connections.side.kind", "telepathy",
     ),
+    "an unknown role that may never decide": (
+        change("policy.toml", 'proofs = ["ssh", "code"]', 'proofs = ["ssh", "code"]\nnever = ["moon"]'), "policy.toml",
+        "rights[2].never", "moon",
+    ),
     "an unknown verb": (
         change("systems.toml", '"disable_tool"', '"delete_everything"'), "systems.toml", "helper.controls.0.verb",
         "delete_everything",

@@ -85,7 +85,8 @@ def _right(number: int, right: Right) -> tuple[object, ...]:
         if part
     ]
     return (
-        number, "; ".join(narrowed) or "everything", right.people, " or ".join(right.roles), " or ".join(right.proofs),
+        number, "; ".join(narrowed) or "everything", right.people,
+        " or ".join(right.roles) + (f", never {' or '.join(right.never)}" if right.never else ""), " or ".join(right.proofs),
         f"{right.expires_minutes} min",
     )  # fmt: skip
 
@@ -121,7 +122,8 @@ def _activate(args: argparse.Namespace, installation: Installation) -> int:
         f"Configuration {short(digest)} is active now, {f'signed by {signed}' if signed else 'not signed by a person'}.",
         "bold",
     )
-    say.line("Requests that are open already keep the people they were asked of; whoever was removed no longer counts.")
+    say.line("It holds at once for open requests too, where it is tighter: people, roles, proofs, rights, controls.")
+    say.line("What it adds or loosens holds for requests that are asked from now on.")
     return say.result({"configuration": digest, "previous": before, "changed": True, "signed_by": signed})
 
 

@@ -60,7 +60,7 @@ def activate_files(
                 next_step="`quell policy activate --as OWNER --key FILE`",
             )
         return installation.activate(files, INSTALLATION, {"proof": "no owners are named; not signed by a person"})
-    person = listed_person(active, activation.person)
+    person = listed_person(active, activation.person, installation.latest())
     if active.policy.owners and activation.person not in active.policy.owners:
         raise ApprovalError(
             f"{activation.person} does not own the policy: expected {' or '.join(active.policy.owners)}.",

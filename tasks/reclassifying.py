@@ -67,7 +67,7 @@ def _verified(
             f"{said.incident} is that already: {before.archetype.shown}, {before.severity.severity}.",
             now="nothing was changed.", next_step="name another archetype or severity.",
         )  # fmt: skip
-    person = listed_person(configuration, said.person)  # 2
+    person = listed_person(configuration, said.person, installation.latest())  # 2
     if not signature:
         raise ApprovalError(
             "to classify anew needs an SSH signature, found none.", now="nothing was changed.",

@@ -40,7 +40,7 @@ class Consent(Past):
             ("people", request.people, right.people + (0 if request.requester.proven else MORE_FOR_UNPROVEN)),
             ("proofs", request.proofs, right.proofs),
             ("requester", request.requester, request.requester if by_hand else incident.requester),
-            ("who never counts", set(request.excluded), barred_by(right, configuration, action.system)),
+            ("who never counts", request.excluded, tuple(sorted(barred_by(right, configuration, action.system)))),
             ("verb, system and severity", (request.verb, request.system, request.severity) if request.says_its_act else said, said),
             ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
             ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),

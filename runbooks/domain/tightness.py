@@ -21,6 +21,11 @@ class PolicyFault(Value):
     found: str
 
 
+def nth(position: int, table: str = "rights") -> str:
+    """How people find one of several tables of the same name in a file: counted from 1, from the top."""
+    return f"[[{table}]] no. {position + 1}"
+
+
 def policy_faults(policy: Policy) -> tuple[PolicyFault, ...]:
     """Every fault, each once; empty means sound."""
     found: dict[PolicyFault, None] = {}
@@ -51,7 +56,7 @@ def policy_faults(policy: Policy) -> tuple[PolicyFault, ...]:
 
 def _code(position: int, reversibility: Reversibility, purpose: Purpose) -> PolicyFault:
     return PolicyFault(
-        key=f"rights[{position}].proofs",
+        key=f"{nth(position)}, proofs",
         expected='["ssh"], or code_for_irreversible = true beside it',
         found=f'"code", for {purpose} of {reversibility} ({reversibility.meaning}) too',
     )
@@ -60,8 +65,8 @@ def _code(position: int, reversibility: Reversibility, purpose: Purpose) -> Poli
 def _loosened(general: Right, at: int, right: Right, position: int) -> list[PolicyFault]:
     def fault(key: str, expected: str, found: object) -> PolicyFault:
         return PolicyFault(
-            key=f"rights[{position}].{key}",
-            expected=f"{expected}, as rights[{at}].{key} of policy.toml says: a right for one system may only tighten",
+            key=f"{nth(position)}, {key}",
+            expected=f"{expected}, as {nth(at)}, {key}, of policy.toml says: a right for one system may only tighten",
             found=str(found),
         )
 

@@ -12,7 +12,8 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.signed import POLICY_NAMESPACE, Activation
 from runbooks.domain.value import short
 from tasks.installation import Installation, open_installation
-from tasks.policy import activate_files, activation_of, differences
+from tasks.ledger import door_actor
+from tasks.policy import activate_files, activation_of, differences, refusals_on_record
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
@@ -43,7 +44,8 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     say.line(f"May waive the seal (unsafe to wait): {', '.join(policy.waiver_roles) or 'nobody'}")
     say.head("Rights: the first line that matches holds; what none matches, nobody may")
     say.table(
-        ("", "for", "people", "of", "proof", "within"), (_right(n, right) for n, right in enumerate(policy.rights))
+        ("", "for", "people", "of", "proof", "within"),
+        (_right(n, right) for n, right in enumerate(policy.rights, start=1)),
     )
     say.head("Break-glass: one person alone, with a signature, given back by itself; never what cannot be undone")
     say.table(
@@ -105,6 +107,11 @@ def _diff(args: argparse.Namespace, installation: Installation) -> int:
 
 
 def _activate(args: argparse.Namespace, installation: Installation) -> int:
+    with refusals_on_record(installation, door_actor("cli"), args.person):
+        return _activate_files(args, installation)
+
+
+def _activate_files(args: argparse.Namespace, installation: Installation) -> int:
     say: Say = args.say
     files, before = installation.proposed(), installation.active_digest()
     if files.digest() == before:

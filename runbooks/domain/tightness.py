@@ -1,6 +1,7 @@
 """What a policy may not say: a right of one system looser than the general one, or a bare code for what is hard to undo.
 
 Every point (purpose, verb, class, severity) is looked at, so a right that can never hold is never complained about.
+Where no general right covers a point, one for a system loosens none: nobody may there, but by that very line.
 """
 
 from functools import partial

@@ -1,27 +1,31 @@
 """Requests and how they stand: asked once, judged from the record every time. Decisions enter in tasks/decisions.py."""
 
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 
-from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, RequestVerdict, Standing, Statement
-from runbooks.domain.configuration import Configuration, Right
+from runbooks.domain.approval import (
+    ApprovalRequest,
+    Decision,
+    Proof,
+    Purpose,
+    RequestVerdict,
+    Standing,
+    Statement,
+    barred_by,
+)
+from runbooks.domain.case import LET_THROUGH, acted_at, fences
+from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
-from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Incident, Requester
-from runbooks.domain.instants import Instant, later
+from runbooks.domain.instants import Instant
 from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
+from tasks.asking import frozen_request
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.proofs import listed_fingerprints
-
-MORE_FOR_UNPROVEN = 1
-"""People more when the requester is only a typed name (law 3)."""
-BY_HAND = Requester(name="somebody at a terminal (quell undo)", proven=False)
-"""Who asks to undo: it is not whoever asked for the response, and nobody knows who it is."""
 
 
 def request_key(incident_id: str, purpose: Purpose, action: ContainmentAction, turn: int = 1) -> str:
@@ -39,12 +43,14 @@ def ask(
     acted_before: tuple[str, ...] = (),
     *,
     turn: int = 1,
+    requester: Requester | None = None,
     waits: str = "",
 ) -> ApprovalRequest | None:
     """The request for this act, asked once per plan, purpose and turn; None when no right in the policy allows anybody.
 
-    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew. `waits`: why it
-    waits for people, though policy would let it begin without them.
+    `turn` is 2 and more when an earlier request for the same came to nothing and somebody asks anew. `requester` is
+    whoever asks for this act by hand; without, it follows from the incident, and whoever reported that asked for it.
+    `waits`: why it waits for people, though policy would let it begin without them.
     """
     key = request_key(incident.id, purpose, action, turn)
     standing = writer.find(key)
@@ -61,7 +67,8 @@ def ask(
             body={"action": action.id, "because": f"no decision right covers {purpose} of {action.verb.shown}"},
         )  # fmt: skip
         return None
-    request = _frozen(installation, incident, plan, action, purpose, right, acted_before, waits)
+    asker = requester or incident.requester
+    request = frozen_request(installation, incident, plan, action, purpose, right, acted_before, asker, waits)
     entry = writer.write(
         EntryType.APPROVAL_REQUESTED, key, incident=incident.id,
         subject={"request": installation.keep(request), "action": action.digest()},
@@ -71,57 +78,6 @@ def ask(
         },
     )  # fmt: skip
     return _request(installation, entry)
-
-
-def _frozen(
-    installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
-    right: Right, acted_before: tuple[str, ...], waits: str,
-) -> ApprovalRequest:  # fmt: skip
-    now = installation.now()
-    giving_back = purpose is not Purpose.CONTAIN
-    requester = BY_HAND if purpose is Purpose.UNDO else incident.requester
-    return ApprovalRequest(
-        id=short_id("REQ", secrets.token_bytes(8)), installation=installation.id, incident=incident.id,
-        nonce=secrets.token_hex(16), purpose=purpose, step=action.id, action=action.digest(),
-        what=f"Undo “{action.title}”" if giving_back else action.title,
-        target=f"{action.target} of {action.system}, through {action.connector} ({action.verb.shown})",
-        why=_why_back(installation, incident, purpose) if giving_back else _why(action, waits),
-        blast_radius=(
-            f"It works again for everybody, and nothing stops it any more. It was taken away because: {action.why}"
-            if giving_back else action.blast_radius
-        ),
-        reversibility=action.reversibility,
-        undo=f"Take it away again: {action.title}." if giving_back else action.undo,
-        manifest=plan.manifest, waiver=plan.waiver, requester=requester, roles=right.roles,
-        people=right.people + (0 if requester.proven else MORE_FOR_UNPROVEN), proofs=right.proofs,
-        excluded=() if requester == incident.requester else _if_listed(installation, plan, incident.requester.name),
-        acted_before=acted_before, ladder=right.ladder, asked_at=now,
-        expires_at=later(now, 60 * right.expires_minutes),
-        drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
-    )  # fmt: skip
-
-
-def _if_listed(installation: Installation, plan: Plan, name: str) -> tuple[str, ...]:
-    """Whoever asked for the response does not decide on undoing it either; a name that is nobody's excludes nobody."""
-    configurations = installation.active(), installation.configuration(plan.configuration)
-    return (name,) if any(name in one.people for one in configurations) else ()
-
-
-def _why(action: ContainmentAction, waits: str) -> str:
-    return f"{action.why} It would begin without asking, but {waits}; so it waits for you." if waits else action.why
-
-
-def _why_back(installation: Installation, incident: Incident, purpose: Purpose) -> str:
-    """Why something is to be given back: only what the record says."""
-    if purpose is Purpose.UNDO:
-        return "Somebody asked for it to be undone (quell undo)."
-    judged = installation.store.entries(incident.id, types=(EntryType.RECOVERY_JUDGED,))
-    if judged and judged[-1].body["passed"]:
-        return f"The fix passed its bar: {judged[-1].body['because']}"
-    return (
-        "The fix can only be tried when this works again. The harmful tools stay off meanwhile, and if the fix does not "
-        "hold, this is taken away again."
-    )
 
 
 def _request(installation: Installation, entry: LedgerEntry) -> ApprovalRequest:
@@ -153,6 +109,7 @@ def find_request(installation: Installation, name: str) -> ApprovalRequest:
 
 _JUDGED = (
     EntryType.APPROVAL_REQUESTED, EntryType.DECISION_RECORDED, EntryType.EFFECT_CLAIMED, EntryType.REQUEST_EXPIRED,
+    *LET_THROUGH,
 )  # fmt: skip
 
 
@@ -171,23 +128,24 @@ def judge_all(
     about: dict[str, list[LedgerEntry]] = {}
     for entry in entries:
         about.setdefault(entry.subject.get("request", ""), []).append(entry)
-    active, now = installation.active(), installation.now()
-    return [(r, _judge(installation, r, e.subject["request"], about, active, now))
+    active, now, let_through = installation.active(), installation.now(), fences(entries)
+    return [(r, _judge(installation, r, e.subject["request"], about, active, now, let_through))
             for r, e in ((_request(installation, e), e) for e in asked)]  # fmt: skip
 
 
 def _judge(
     installation: Installation, request: ApprovalRequest, digest: Digest, about: dict[str, list[LedgerEntry]],
-    active: Configuration, now: Instant,
+    active: Configuration, now: Instant, let_through: frozenset[tuple[str, int]],
 ) -> RequestVerdict:  # fmt: skip
     mine = about.get(digest, [])
     expired = next((e for e in mine if e.type is EntryType.REQUEST_EXPIRED), None)
     decisions = tuple(_decision(e, expired) for e in mine if e.type is EntryType.DECISION_RECORDED)
     pinned = installation.configuration(request.configuration)
-    claims = [e.index for e in mine if e.type is EntryType.EFFECT_CLAIMED]
+    claims = [e for e in mine if e.type is EntryType.EFFECT_CLAIMED]
     return judge_request(
         request, decisions, pinned=pinned, active=active, keys=_keys(installation.configuration, request.configuration),
-        now=max(now, expired.at) if expired else now, claimed=min(claims, default=None),
+        now=max(now, expired.at) if expired else now, claimed=min((e.index for e in claims), default=None),
+        acted_at=acted_at(claims, let_through),
     )  # fmt: skip
 
 
@@ -212,7 +170,7 @@ def verdict_on(installation: Installation, request: ApprovalRequest) -> RequestV
     found = judge_all(installation, request.incident, only=lambda entry: entry.subject["request"] == digest)
     if found:
         return found[0][1]
-    return _judge(installation, request, digest, {}, installation.active(), installation.now())
+    return _judge(installation, request, digest, {}, installation.active(), installation.now(), frozenset())
 
 
 _SETTLED: dict[Standing, EntryType] = {
@@ -238,22 +196,28 @@ def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> Re
                 "request": request.id, "action": request.step, "purpose": request.purpose,
                 "because": verdict.because, "approvers": list(verdict.approvers),
                 "decisions": list(verdict.entries), "not_counted": list(verdict.not_counted),
+                "judged_at": verdict.judged_at,
             },
         )  # fmt: skip
     return verdict
 
 
 def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
-    """Whose word took something away in this incident: whoever consented, for whom they stood, who broke the glass."""
-    found = installation.store.entries(incident_id, types=(EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED))
-    people = {str(e.body["person"]) for e in found if e.type is EntryType.BREAK_GLASS_OPENED}
-    for entry in found:
-        if entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] == Purpose.CONTAIN:
+    """Everybody who had a part in taking something away in this incident.
+
+    Those whose approval counted, whoever they stood for, and whoever broke the glass.
+    """
+    found: set[str] = set()
+    types = (EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED)
+    for entry in installation.store.entries(incident_id, types=types):
+        if entry.type is EntryType.BREAK_GLASS_OPENED:
+            found.add(str(entry.body["person"]))
+        elif entry.body["purpose"] == Purpose.CONTAIN:
             request = _request(installation, entry)
-            asked_under = installation.configuration(request.configuration)
+            pinned = installation.configuration(request.configuration)
             for name in entry.body["approvers"]:
-                people |= {name, speaks_for(name, request.roles, (asked_under,)) or name}
-    return people
+                found |= {name, speaks_for(name, request.roles, (pinned,)) or name}
+    return found
 
 
 def plan_of(installation: Installation, incident_id: str) -> Plan:
@@ -296,12 +260,20 @@ def gives_back(entry: LedgerEntry) -> bool:
 
 
 def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:
-    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those."""
+    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those.
+
+    In role by the request and by the right that covers it in this configuration; without such a right, nobody.
+    """
+    right = request.right_in(configuration)
+    if right is None and request.says_its_act:
+        return []
     barred = {request.requester.name, *request.excluded}
+    barred |= barred_by(right, configuration, request.system) if right is not None else set()
+    places = [request.roles, right.roles] if right is not None else [request.roles]
+    found = {name: {speaks_for(name, roles, (configuration,)) for roles in places} for name in configuration.people}
     return sorted(
-        name for name in configuration.people
-        if (voice := speaks_for(name, request.roles, (configuration,))) and not {name, voice} & barred
-    )  # fmt: skip
+        n for n, voices in found.items() if len(voices) == 1 and None not in voices and not {n, *voices} & barred
+    )
 
 
 def actor_of(entry: LedgerEntry) -> str:

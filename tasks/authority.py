@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from runbooks.domain.approval import Purpose, Standing
+from runbooks.domain.case import LET_THROUGH, acted_at, fences
 from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
 from runbooks.domain.errors import ClaimHeldError, GrantRefusedError, Outcome
 from runbooks.domain.evidence import EvidenceClass
@@ -106,9 +107,15 @@ class LedgerAuthority:
             active=active, configuration=place.configuration(active), request=request,
             verdict=verdict_on(place, request) if request else None,
             glass=opened_glass(place, grant.glass) if grant.glass else None,
-            consumed_by=row.grant if row else None, now=place.now(),
-            begun=grant.preauthorisation is not None and was_begun(place, action),
+            consumed_by=row.grant if row else None, begun=self._begun(grant, action), now=place.now(),
         )  # fmt: skip
+
+    def _begun(self, grant: Grant, action: ContainmentAction) -> bool:
+        if grant.preauthorisation is not None:
+            return was_begun(self._installation, action)
+        entries = self._pen.entries(action.incident, types=(EntryType.EFFECT_CLAIMED, *LET_THROUGH))
+        claims = [e for e in entries if e.type is EntryType.EFFECT_CLAIMED and e.subject["grant"] == grant.digest()]
+        return acted_at(claims, fences(entries)) is not None
 
     def claim(self, grant: Grant, action: ContainmentAction) -> Claim:
         """Consume the grant; ClaimHeldError while another live worker has it."""

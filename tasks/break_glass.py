@@ -95,7 +95,7 @@ def _verified(installation: Installation, said: BreakGlass, signature: str) -> d
     configuration = installation.active()
     planned = _planned(installation, said)  # 1
     action = planned.alone(turns(installation, planned) + 1)
-    person = listed_person(configuration, said.person)
+    person = listed_person(configuration, said.person, installation.latest())
     rule = configuration.break_glass_for(
         roles=person.roles, verb=action.verb, reversibility=action.reversibility, system=action.system
     )

@@ -107,6 +107,14 @@ class Installation:
         newest = self.store.entries(since=max(0, self.store.size() - 1))
         return max([clock(), *(entry.at for entry in newest)])
 
+    def latest(self) -> Instant:
+        """The latest time that the clock or any entry knows: for what must never come back, people whose time is over.
+
+        `now` forgets a time as soon as something is written by a clock that was set back; requests need that, or one
+        leap ahead would end every request that is asked after it.
+        """
+        return max(clock(), self.store.latest() or "")
+
     def runbook(self, archetype: str, configuration: Configuration) -> Runbook:
         """The runbook version that this configuration pins."""
         digest = {str(key): value for key, value in configuration.runbooks.items()}.get(archetype)
@@ -138,7 +146,13 @@ class Installation:
 
     def connector(self, system: str, name: str, configuration: Configuration) -> Connector:
         """The connector of one system under one configuration; secrets are read when it uses them."""
-        connection = configuration.systems[system].connections[name]
+        known = configuration.systems.get(system)
+        if known is None or name not in known.connections:
+            raise ConfigurationError(
+                "systems.toml", f"{system}.connections.{name}", expected="the connection, as it was when it was planned",
+                found="none in the active configuration",
+            )  # fmt: skip
+        connection = known.connections[name]
         home = self.settings.home
         return open_connector(
             connection.kind, name, system, connection.settings, lambda ref: resolve_secret(ref, home), clock

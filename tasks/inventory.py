@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from posixpath import normpath
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError, ConfigurationError
@@ -40,11 +41,25 @@ def _people(configuration: Configuration) -> Iterator[ConfigurationError]:
                     "people.toml", f"people.{name}.ssh_keys[{position}]", expected="the line of an OpenSSH .pub file",
                     found=f"something else ({error.problem})",
                 )  # fmt: skip
+    yield from _shared_secrets(configuration)
     if readable:
         try:
             listed_fingerprints(configuration)
         except ConfigurationError as error:
             yield error
+
+
+def _shared_secrets(configuration: Configuration) -> Iterator[ConfigurationError]:
+    """One secret of one-time codes must mean one person, as one key does."""
+    owner: dict[str, str] = {}
+    for name, person in configuration.people.items():
+        kind, _, where = (person.code_secret or "").partition(":")
+        reference = f"{kind}:{normpath(where) if kind == 'file' else where}"
+        if person.code_secret is not None and owner.setdefault(reference, name) != name:
+            yield ConfigurationError(
+                "people.toml", f"people.{name}.code_secret", expected="a reference that nobody lists already",
+                found=f"that of {owner[reference]}: one secret must mean one person",
+            )  # fmt: skip
 
 
 def _policy(configuration: Configuration) -> Iterator[ConfigurationError]:

@@ -2,12 +2,15 @@
 
 from runbooks.domain.configuration import Configuration, Person
 from runbooks.domain.errors import ApprovalError
-from tasks.ledger import clock
+from runbooks.domain.instants import Instant
 
 
-def listed_person(configuration: Configuration, name: str) -> Person:
-    """The listed, currently valid person; ApprovalError for anybody else."""
-    person, now = configuration.people.get(name), clock()
+def listed_person(configuration: Configuration, name: str, now: Instant) -> Person:
+    """The listed person, valid at this time; ApprovalError for anybody else.
+
+    `now` is the latest time that the record knows (`Installation.latest`): a clock that was set back revives nobody.
+    """
+    person = configuration.people.get(name)
     if person is None:
         raise ApprovalError(
             f"{name} is not listed among the people of the active configuration.", now="nothing was accepted.",

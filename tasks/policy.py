@@ -1,8 +1,12 @@
 """From proposed to active: what would change, who may make it so, and on whose word it became so."""
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import ApprovalError
-from runbooks.domain.ledger import LedgerEntry
+from runbooks.domain.errors import ApprovalError, ConfigurationError
+from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import POLICY_NAMESPACE, Activation
 from runbooks.domain.value import Json, Value
 from tasks.installation import Installation
@@ -35,7 +39,10 @@ def _flat(path: str, value: Json) -> list[tuple[str, str]]:
     if isinstance(value, list) and not any(isinstance(one, dict) for one in value):
         return [(path, ", ".join(map(str, value)) or "(none)")]
     if isinstance(value, list):
-        names = [str(one["name"]) if isinstance(one, dict) and "name" in one else str(n) for n, one in enumerate(value)]
+        names = [
+            str(one["name"]) if isinstance(one, dict) and "name" in one else f"no. {n}"
+            for n, one in enumerate(value, start=1)
+        ]
         return [pair for name, inner in zip(names, value, strict=True) for pair in _flat(f"{path}[{name}]", inner)]
     return [(path, str(value))]
 
@@ -45,6 +52,25 @@ def activation_of(installation: Installation, files: Configuration, person: str)
     return Activation(
         installation=installation.id, person=person, previous=installation.active_digest(), next=files.digest()
     )
+
+
+@contextmanager
+def refusals_on_record(installation: Installation, door: Actor, claimed: str | None) -> Iterator[None]:
+    """Inside: an attempt to activate the files by somebody who says to be `claimed`. A refusal is written, then raised.
+
+    Of files that are not sound only the place is written, never what was found there.
+    """
+    try:
+        yield
+    except (ApprovalError, ConfigurationError) as error:
+        installation.pen(door).write(
+            EntryType.ACTIVATION_REFUSED, f"activation-refused/{secrets.token_hex(8)}",
+            body={
+                "claimed_person": claimed if claimed in installation.active().people else None,
+                "because": f"{error.file}: {error.key} is not as it must be" if isinstance(error, ConfigurationError) else error.problem,
+            },
+        )  # fmt: skip
+        raise
 
 
 def activate_files(
@@ -60,7 +86,7 @@ def activate_files(
                 next_step="`quell policy activate --as OWNER --key FILE`",
             )
         return installation.activate(files, INSTALLATION, {"proof": "no owners are named; not signed by a person"})
-    person = listed_person(active, activation.person)
+    person = listed_person(active, activation.person, installation.latest())
     if active.policy.owners and activation.person not in active.policy.owners:
         raise ApprovalError(
             f"{activation.person} does not own the policy: expected {' or '.join(active.policy.owners)}.",

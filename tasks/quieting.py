@@ -55,7 +55,7 @@ def in_force(installation: Installation) -> list[Quiet]:
 
 def _verified(installation: Installation, said: Quieting, signature: str) -> dict[str, object]:
     configuration, quiet = installation.active(), said.quiet
-    person = listed_person(configuration, quiet.person)  # 1
+    person = listed_person(configuration, quiet.person, installation.latest())  # 1
     allowed = configuration.policy.quiet_roles
     if said.installation != installation.id:
         raise _refused("it was signed for another installation.", "sign it here.")

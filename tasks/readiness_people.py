@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from runbooks.domain.approval import Purpose
+from runbooks.domain.approval import MORE_FOR_UNPROVEN, Purpose, barred_by
 from runbooks.domain.configuration import Configuration, Control, Person, ProofKind, Right
 from runbooks.domain.containment import VERB_REVERSIBILITY, Reversibility
 from runbooks.domain.errors import QuellError
 from runbooks.domain.severity import Severity
 from runbooks.domain.value import Json
-from tasks.approval import MORE_FOR_UNPROVEN
 from tasks.installation import Installation
 from tasks.ledger import clock
 from tasks.readiness import Finding, ok, wrong
@@ -53,7 +52,9 @@ def _right_findings(
         right = configuration.right_for(
             purpose=purpose, verb=control.verb, reversibility=reversibility, severity=severity, system=system
         )
-        why = "no decision right matches: nobody may" if right is None else _too_few(configuration, usable, right)
+        why = (
+            "no decision right matches: nobody may" if right is None else _too_few(configuration, usable, right, system)
+        )
         if why:
             short.setdefault(why, []).append(severity)
     what = "taking away" if purpose is Purpose.CONTAIN else "giving back"
@@ -66,10 +67,11 @@ def _right_findings(
     ]  # fmt: skip
 
 
-def _too_few(configuration: Configuration, usable: dict[str, frozenset[ProofKind]], right: Right) -> str:
+def _too_few(configuration: Configuration, usable: dict[str, frozenset[ProofKind]], right: Right, system: str) -> str:
+    barred = barred_by(right, configuration, system)
     able = [
         name for name, person in configuration.people.items()
-        if set(person.roles) & set(right.roles) and usable[name] & set(right.proofs)
+        if set(person.roles) & set(right.roles) and usable[name] & set(right.proofs) and name not in barred
     ]  # fmt: skip
     needed = right.people + MORE_FOR_UNPROVEN
     if len(able) >= needed:

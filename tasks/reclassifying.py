@@ -17,6 +17,7 @@ import secrets
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.incident import Archetype, Cause, Incident, Report, Standing, SuspectedCause
+from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import SeverityJudgement
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
@@ -88,7 +89,7 @@ def _verified(
             f"{said.incident} is that already: {before.archetype.shown}, {before.severity.severity}, lead {before.lead}.",
             now="nothing was changed.", next_step="name another archetype, severity or lead, or a cause that is no fact yet.",
         )  # fmt: skip
-    person = listed_person(configuration, said.person)  # 2
+    person = listed_person(configuration, said.person, installation.latest())  # 2
     if not signature:
         raise ApprovalError(
             "to classify anew needs an SSH signature, found none.", now="nothing was changed.",
@@ -104,7 +105,7 @@ def _verified(
             now=f"it stays {before.severity.severity}.", next_step=f"ask {before.lead}.",
         )  # fmt: skip
     if not same_lead:
-        _demand_right_to_hand_over(configuration, before, said)  # 5
+        _demand_right_to_hand_over(configuration, before, said, installation.latest())  # 5
     kind = said.archetype or before.archetype
     if kind is not before.archetype and kind not in configuration.runbooks:  # 4
         raise ApprovalError(
@@ -114,8 +115,10 @@ def _verified(
     return before, proof.as_json()
 
 
-def _demand_right_to_hand_over(configuration: Configuration, before: Incident, said: Reclassification) -> None:
-    listed_person(configuration, str(said.lead))
+def _demand_right_to_hand_over(
+    configuration: Configuration, before: Incident, said: Reclassification, now: Instant
+) -> None:
+    listed_person(configuration, str(said.lead), now)
     system = configuration.systems.get(before.system)
     may = {before.lead, *([system.owner] if system else [])}
     if before.lead in configuration.people and said.person not in may:

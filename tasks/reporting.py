@@ -12,7 +12,7 @@ from tasks.proofs import verify_bytes
 
 def record_signed_report(installation: Installation, report: Report, signed: SignedReport, signature: str) -> None:
     """Verify and write it down; ApprovalError when the person or the signature is not what it should be."""
-    person = listed_person(installation.active(), signed.person)
+    person = listed_person(installation.active(), signed.person, installation.latest())
     if signed.person != report.reporter or signed.report != report.digest():
         raise ApprovalError(
             f"the signed report is not this one: expected {report.digest()} by {report.reporter}.",

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runbooks.domain.approval import SYSTEM_OWNER
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ConfigurationError, UnreachableError
 from runbooks.domain.limits import Limits
 from runbooks.domain.reference import SecretReference
 from runbooks.domain.sources import written_out
-from runbooks.domain.tightness import policy_faults
+from runbooks.domain.tightness import nth, policy_faults
 from runbooks.domain.value import Json
 from runbooks.loader import BOOK, load_book
 from tasks.intake.mapping import faults
@@ -194,15 +195,16 @@ def _check_policy(configuration: Configuration) -> None:
     people, systems, policy = configuration.people, configuration.systems, configuration.policy
     roles = {role for person in people.values() for role in person.roles}
     for position, right in enumerate(policy.rights):
-        where = f"rights[{position}]"
-        _check_names("policy.toml", f"{where}.roles", right.roles, roles)
-        _check_names("policy.toml", f"{where}.systems", right.systems, systems)
+        where = nth(position)
+        _check_names("policy.toml", f"{where}, roles", right.roles, roles)
+        _check_names("policy.toml", f"{where}, never", right.never, {*people, *roles, SYSTEM_OWNER})
+        _check_names("policy.toml", f"{where}, systems", right.systems, systems)
         for number, rung in enumerate(right.ladder):
-            _check_names("policy.toml", f"{where}.ladder[{number}].roles", rung.roles, right.roles)
-            _check_names("policy.toml", f"{where}.ladder[{number}].channels", rung.channels, policy.channels)
+            _check_names("policy.toml", f"{where}, ladder no. {number + 1}, roles", rung.roles, right.roles)
+            _check_names("policy.toml", f"{where}, ladder no. {number + 1}, channels", rung.channels, policy.channels)
     for position, glass in enumerate(policy.break_glass):
-        _check_names("policy.toml", f"break_glass[{position}].roles", glass.roles, roles)
-        _check_names("policy.toml", f"break_glass[{position}].systems", glass.systems, systems)
+        _check_names("policy.toml", f"{nth(position, 'break_glass')}, roles", glass.roles, roles)
+        _check_names("policy.toml", f"{nth(position, 'break_glass')}, systems", glass.systems, systems)
     _check_names("policy.toml", "owners", policy.owners, people)
     for rule in policy.preauthorised:
         _check_names("policy.toml", f"preauthorised.{rule.id}.systems", rule.systems, systems)

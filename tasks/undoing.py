@@ -5,7 +5,8 @@ Needs no engine: it reads the record, asks where nobody was asked, and undoes wh
 2. What cannot be undone is said to be so, and nobody is asked: impossible, reissue.
 3. A newer act on the same target comes back first.
 4. A granted request (to give back, or to undo) is carried out; a waiting one is waited for; a denied one stays denied
-   unless somebody asks again; after an expiry it is asked anew.
+   unless somebody asks again; after an expiry it is asked anew. Nobody proves who runs this, so whoever asks is unproven
+   and one person more must approve (law 3).
 """
 
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
@@ -15,6 +16,7 @@ from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
 from tasks.approval import ask, judge_all, people_who_disabled, plan_of, settle, verdict_on
+from tasks.asking import BY_HAND
 from tasks.giving_back import STANDS, undo
 from tasks.glasses import standing_alone, stands
 from tasks.installation import Installation
@@ -118,5 +120,5 @@ def _asked(
     earlier = sum(request.purpose is Purpose.UNDO for request, _ in judged)
     incident, plan = installation.incident(action.incident), plan_of(installation, action.incident)
     acted = tuple(sorted(people_who_disabled(installation, action.incident)))
-    asked = ask(installation, writer, incident, plan, action, Purpose.UNDO, acted, turn=earlier + 1)
+    asked = ask(installation, writer, incident, plan, action, Purpose.UNDO, acted, turn=earlier + 1, requester=BY_HAND)
     return None if asked is None else (asked, verdict_on(installation, asked))

@@ -47,7 +47,7 @@ def _verified(installation: Installation, waiver: Waiver, signature: str) -> dic
             now="nothing was waived.", next_step=f"look: quell show {waiver.incident}",
         )  # fmt: skip
     configuration = installation.active()
-    person = listed_person(configuration, waiver.person)  # 2
+    person = listed_person(configuration, waiver.person, installation.latest())  # 2
     allowed = configuration.policy.waiver_roles
     if not set(person.roles) & set(allowed):
         raise ApprovalError(

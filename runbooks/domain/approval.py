@@ -5,14 +5,38 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runbooks.domain.configuration import ProofKind, Rung
-from runbooks.domain.containment import Reversibility
+from runbooks.domain.configuration import Configuration, ProofKind, Right, Rung
+from runbooks.domain.containment import Reversibility, Verb
 from runbooks.domain.incident import IncidentId, Name, Requester
 from runbooks.domain.instants import Instant
+from runbooks.domain.severity import Severity
 from runbooks.domain.value import Digest, Value
 
 DECISION_NAMESPACE = "quell-decision"
 """SSHSIG namespace of decisions: `ssh-keygen -Y sign -n quell-decision`."""
+
+MORE_FOR_UNPROVEN = 1
+"""People more when the requester is only a typed name (law 3)."""
+
+
+SYSTEM_OWNER = "system-owner"
+"""In a right's `never`: whoever the inventory names as the system's owner."""
+
+
+def barred_by(right: Right, configuration: Configuration, system: Name | None) -> frozenset[Name]:
+    """The people whom the right's `never` means: named, in a role that it names, or the owner of this system."""
+    record = configuration.systems.get(system or "")
+    owner = {record.owner} if record is not None and SYSTEM_OWNER in right.never else set[Name]()
+    named = {name for name, p in configuration.people.items() if {name, *p.roles} & set(right.never)}
+    return frozenset(named | owner)
+
+
+def also_barred(asked: Name, *configurations: Configuration) -> frozenset[Name]:
+    """Whoever asked for the response, when somebody else asks for an undo: does not decide on that either.
+
+    A name that is nobody's in these configurations bars nobody.
+    """
+    return frozenset({asked} if any(asked in one.people for one in configurations) else ())
 
 
 class Purpose(StrEnum):
@@ -49,6 +73,12 @@ class ApprovalRequest(Value):
     """How many distinct people, the one more for an unproven requester included."""
     proofs: tuple[ProofKind, ...]
     excluded: tuple[Name, ...] = ()
+    """Who never counts on it: the people whom the right's `never` meant when it was asked."""
+    verb: Verb | None = None
+    system: Name | None = None
+    """With verb and severity: what the right of the active policy is looked up by. None in requests of before 2026-11-28."""
+    severity: Severity | None = None
+    """How severe the incident was when it was asked."""
     ladder: tuple[Rung, ...] = ()
     """Who is told, and when, as long as it waits."""
     acted_before: tuple[Name, ...] = ()
@@ -62,6 +92,20 @@ class ApprovalRequest(Value):
     def by_hand(self) -> bool:
         """Asked for by whoever was at a terminal, not by the response: unproven, so it costs one person more."""
         return self.purpose is Purpose.UNDO and not self.requester.proven
+
+    @property
+    def says_its_act(self) -> bool:
+        """Whether it names verb, system and severity, so that a right can be looked up; requests of before do not."""
+        return self.system is not None and self.severity is not None
+
+    def right_in(self, configuration: Configuration) -> Right | None:
+        """The right of this configuration that covers the act that it says; None: nobody may."""
+        if self.system is None or self.severity is None:
+            return None
+        return configuration.right_for(
+            purpose=self.purpose, verb=self.verb, reversibility=self.reversibility, severity=self.severity,
+            system=self.system,
+        )  # fmt: skip
 
 
 class Answer(StrEnum):
@@ -128,6 +172,8 @@ class RequestVerdict(Value):
     because: str
     entries: tuple[int, ...] = ()
     """Ledger entries of the decisions that counted."""
+    judged_at: Instant | None = None
+    """The time for which it was judged; people's time may end later."""
 
     def counts(self, statement: Statement) -> bool:
         """Whether this answer is among those that decide; what is recorded and does not count stands in `not_counted`."""

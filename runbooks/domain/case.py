@@ -3,6 +3,7 @@
 Nothing here is stored: the same entries give the same case, today and for an auditor in ten years.
 """
 
+from collections.abc import Container, Iterable
 from enum import StrEnum
 
 from runbooks.domain.containment import ContainmentStatus, Plan, Reversibility, Verb
@@ -39,6 +40,26 @@ class ActionRow(Value):
     effective_at: Instant | None = None
     undone_at: Instant | None = None
     undo_note: str = ""
+
+
+LET_THROUGH = (
+    EntryType.BEFORE_CAPTURED, EntryType.EFFECT_SENDING, EntryType.EFFECT_APPLIED, EntryType.EFFECT_UNDONE,
+)  # fmt: skip
+"""What is written only after the consent was demanded once more under the claim and held."""
+
+
+def acted_at(claims: Iterable[LedgerEntry], let_through: Container[tuple[str, int]]) -> Instant | None:
+    """When the first of these claims was made that was let through to its act; None: nobody acted under any.
+
+    `let_through`: effect and fence of the entries of the kinds above. A claim whose consent had ended in that instant
+    has none.
+    """
+    return next((e.at for e in claims if (str(e.body["effect"]), int(e.body["fence"])) in let_through), None)
+
+
+def fences(entries: Iterable[LedgerEntry]) -> frozenset[tuple[str, int]]:
+    """Effect and fence of every claim that was let through to its act."""
+    return frozenset((str(e.body["effect"]), int(e.body["fence"])) for e in entries if e.type in LET_THROUGH)
 
 
 _APPLIED = frozenset({EntryType.EFFECT_APPLIED})

@@ -74,6 +74,8 @@ class Right(Value):
     proofs: Annotated[tuple[ProofKind, ...], Field(min_length=1)] = (ProofKind.SSH,)
     code_for_irreversible: bool = False
     """Whether a one-time code is enough for R2 and R3 too. Only quell can attest a code."""
+    never: tuple[Name, ...] = ()
+    """Who may never decide under it, although in role: people, roles, or `system-owner`."""
     expires_minutes: Annotated[int, Field(ge=1)] = 240
     ladder: tuple[Rung, ...] = ()
 

@@ -8,11 +8,12 @@ Rules of `check_grant`, in order:
 2. The incident is open (what was taken away may be given back after closure), and a drill's act aims at a practice system only.
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
-5. Either a pre-authorisation of the active policy covers the act, and the act is exactly a control of the active
-   inventory (nobody looked at its target), and its signal is young enough, unless the right began in time: the act, or
-   the one that it does once more, was claimed before; or the request that the grant names stands granted now; or a person broke
-   the glass for exactly this act, the active policy still lets that person, the act is no R3, and it is a control of
-   the inventory: taking away while the time runs, giving back when it is over.
+5. Either a pre-authorisation of the active policy covers the act, and its signal is young enough, unless the right began
+   in time: the act, or the one that it does once more, was claimed before; or the request that the grant names stands
+   granted now, which it only does while a right of the active policy covers it; or a person broke the glass for exactly
+   this act, the active policy still lets that person, and the act is no R3: taking away while the time runs, giving back
+   when it is over. What is taken away is exactly a control of the active inventory. (What was claimed under this very
+   grant and let through may be finished, whatever policy and inventory say by now.)
    The act states no lower class than its verb has.
 6. It has not expired, it does not outlive its request, and its effect has not been consumed for another grant.
 """
@@ -63,7 +64,8 @@ class GrantFacts(Value):
     consumed_by: Digest | None
     """Digest of the grant that consumed this effect key before, if any."""
     begun: bool = False
-    """Whether the act, or the one that it does once more, was claimed before."""
+    """Whether it began in time, and may be finished. Pre-authorised: the act, or the one that it does once more, was
+    claimed before; with a request: a claim under this very grant was let through to the act."""
     now: Instant
 
 
@@ -191,7 +193,7 @@ def _check_right(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> 
         return reasons + _check_glass(grant, action, facts)
     if grant.request is None:
         return [*reasons, "the grant names neither a request nor a pre-authorisation"]
-    return reasons + _check_request(grant, facts)
+    return reasons + _check_request(grant, action, facts)
 
 
 def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
@@ -247,7 +249,7 @@ def _check_glass(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> 
     return reasons
 
 
-def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:
+def _check_request(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
     request, verdict = facts.request, facts.verdict
     if request is None or verdict is None:
         return [f"the request {grant.request} is not in the ledger"]
@@ -256,6 +258,8 @@ def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:
         reasons.append("the request in the vault is not the one that was granted")
     if request.action != grant.action or request.incident != grant.incident or request.purpose is not grant.purpose:
         reasons.append("the request was for another act")
+    elif request.says_its_act and (request.verb, request.system) != (action.verb, action.system):
+        reasons.append("the request was for another verb or system")
     if request.manifest != grant.manifest or request.waiver != grant.waiver:
         reasons.append("the request rests on other evidence than the grant")
     if request.configuration != grant.configuration:
@@ -266,4 +270,16 @@ def _check_request(grant: Grant, facts: GrantFacts) -> list[str]:
         reasons.append("the verdict is on another request")
     if verdict.standing is not Standing.GRANTED:
         reasons.append(f"the request stands {verdict.standing}: {verdict.because}")
+    return reasons if facts.begun else reasons + _check_still_covered(request, action, facts)
+
+
+def _check_still_covered(request: ApprovalRequest, action: ContainmentAction, facts: GrantFacts) -> list[str]:
+    """What the verdict cannot see: the inventory; and the right, for requests of before that do not say their act."""
+    reasons = [] if request.purpose is not Purpose.CONTAIN else _check_control(action, facts)
+    right = facts.configuration.right_for(
+        purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
+        severity=facts.incident.severity.severity, system=action.system,
+    )  # fmt: skip
+    if right is None and not request.says_its_act:
+        reasons.append("no decision right of the active policy covers it any more")
     return reasons

@@ -36,6 +36,7 @@ class EntryType(StrEnum):
 
     INSTALLATION_CREATED = "installation_created"
     CONFIGURATION_ACTIVATED = "configuration_activated"
+    ACTIVATION_REFUSED = "activation_refused"
     KEY_ADDED = "key_added"
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_RECLASSIFIED = "incident_reclassified"

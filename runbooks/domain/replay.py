@@ -7,26 +7,24 @@ again. An input that was withheld makes a step "not recomputed", never "agrees".
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import TypeVar
 
 from pydantic import ValidationError
 
-from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, Statement
+from runbooks.domain.approval import Purpose
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
 from runbooks.domain.configuration import Configuration
+from runbooks.domain.consent import Consent
 from runbooks.domain.containment import ContainmentAction, ContainmentStatus, Plan
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
-from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.past import WithheldError
 from runbooks.domain.planning import alternatives_to, make_plan
 from runbooks.domain.recovery import RecoveryVerdict, Trial, judge_recovery
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.severity import judge_severity
-from runbooks.domain.value import Digest, Value
-
-V = TypeVar("V", bound=Value)
+from runbooks.domain.value import Value
 
 
 class Outcome(StrEnum):
@@ -50,18 +48,8 @@ class Step(Value):
     differences: tuple[str, ...] = ()
 
 
-class WithheldError(LookupError):
-    """An input is not there."""
-
-
-class Replay:
+class Replay(Consent):
     """`read` gives an object by its digest, or None; `fingerprints` the key lines of a configuration by fingerprint."""
-
-    def __init__(
-        self, entries: list[LedgerEntry], house: list[LedgerEntry], read: Callable[[Digest], bytes | None],
-        fingerprints: Callable[[Configuration], dict[str, str]],
-    ) -> None:  # fmt: skip
-        self._entries, self._house, self._read, self._fingerprints = entries, house, read, fingerprints
 
     def steps(self) -> Iterator[Step]:
         """Every entry in order, with what came of judging it again."""
@@ -69,7 +57,8 @@ class Replay:
             EntryType.INCIDENT_OPENED: self._opened, EntryType.EVIDENCE_SEALED: self._sealed,
             EntryType.PLAN_MADE: self._planned, EntryType.APPROVAL_REQUESTED: self._requested,
             EntryType.REQUEST_GRANTED: self._settled, EntryType.REQUEST_DENIED: self._settled,
-            EntryType.REQUEST_EXPIRED: self._settled, EntryType.EFFECT_SENDING: self._sending,
+            EntryType.REQUEST_EXPIRED: self._settled, EntryType.EFFECT_CLAIMED: self._claimed,
+            EntryType.EFFECT_SENDING: self._sending,
             EntryType.EFFECT_APPLIED: self._applied, EntryType.PROBES_JUDGED: self._probed,
             EntryType.CONTAINMENT_JUDGED: self._contained, EntryType.RECOVERY_JUDGED: self._recovered,
             EntryType.INCIDENT_CLOSED: self._closed,
@@ -152,45 +141,6 @@ class Replay:
         found = (alternatives_to(plan.action(name), plan, self._incident(entry), book, rules) for name in names)
         return [action for pairs in found for action, _ in pairs]
 
-    def _requested(self, entry: LedgerEntry) -> list[str]:
-        request, plan = self._get(entry, "request", ApprovalRequest), self._plan(entry)
-        action, incident = self._act(entry, request.step, request.action), self._incident(entry)
-        right = self._parse(self._active(entry), Configuration).right_for(
-            purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
-            severity=incident.severity.severity, system=action.system,
-        )  # fmt: skip
-        if right is None:
-            return ["expected a decision right that covers it, found none: nobody could have been asked"]
-        asker = request.requester if request.by_hand else incident.requester
-        return differences_of(
-            ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
-            ("people", request.people, right.people + (0 if request.requester.proven else 1)),
-            ("proofs", request.proofs, right.proofs), ("requester", request.requester, asker),
-            ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
-            ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
-        )  # fmt: skip
-
-    def _settled(self, entry: LedgerEntry) -> list[str]:
-        request = self._get(entry, "request", ApprovalRequest)
-        seen = [int(index) for index in entry.body["decisions"]] or [entry.index]
-        decisions = tuple(
-            Decision(statement=Statement.model_validate(e.body["statement"]), proof=Proof.model_validate(e.body["proof"]),
-                     at=max(e.at, str(e.body.get("arrived_at") or "")), entry=e.index)
-            for e in self._before(entry)
-            if e.type is EntryType.DECISION_RECORDED and e.index <= max(seen)
-            and e.subject.get("request") == entry.subject["request"]
-        )  # fmt: skip
-        pinned = self._parse(request.configuration, Configuration)
-        verdict = judge_request(
-            request, decisions, pinned=pinned, active=self._parse(self._active(entry), Configuration),
-            keys=self._fingerprints(pinned), now=entry.at,
-        )  # fmt: skip
-        return differences_of(
-            ("standing", entry.type.removeprefix("request_"), verdict.standing),
-            ("people who counted", entry.body["approvers"], list(verdict.approvers)),
-            ("decisions that counted", entry.body["decisions"], list(verdict.entries)),
-        )  # fmt: skip
-
     def _sending(self, entry: LedgerEntry) -> list[str]:
         """Seal first, consent first, photograph first."""
         before, action, effect = self._before(entry), entry.body["action"], entry.body["effect"]
@@ -254,44 +204,6 @@ class Replay:
         rows = action_rows(self._plan(entry), self._before(entry))
         again = judge_ending(self._incident(entry).near_miss, rows, self._before(entry))
         return differences_of(("ending", entry.body["ending"], again))
-
-    def _before(self, entry: LedgerEntry) -> list[LedgerEntry]:
-        return [e for e in self._entries if e.index < entry.index]
-
-    def _active(self, entry: LedgerEntry) -> Digest:
-        found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
-        return max(found, key=lambda e: e.index).subject["configuration"]
-
-    def _subject_before(self, entry: LedgerEntry, kind: EntryType, name: str) -> Digest | None:
-        return next((e.subject[name] for e in reversed(self._before(entry)) if e.type is kind), None)
-
-    def _incident(self, entry: LedgerEntry) -> Incident:
-        """The incident as it was known then."""
-        digest = next(e.subject["incident"] for e in reversed(self._before(entry)) if "incident" in e.subject)
-        return self._parse(digest, Incident)
-
-    def _plan(self, entry: LedgerEntry) -> Plan:
-        digest = self._subject_before(entry, EntryType.PLAN_MADE, "plan")
-        if digest is None:
-            raise KeyError("plan")
-        return self._parse(digest, Plan)
-
-    def _act(self, entry: LedgerEntry, step: str, digest: Digest) -> ContainmentAction:
-        """The planned act; or, when that is what the digest says, the same as somebody signed to do it alone."""
-        planned = self._plan(entry).action(step)
-        broken = [e for e in self._before(entry) if e.type is EntryType.BREAK_GLASS_OPENED and e.body["action"] == step]
-        alone = (planned.alone(turn) for turn in range(1, len(broken) + 1))
-        signed = {e.subject["action"] for e in broken}
-        return next((one for one in alone if one.digest() == digest and digest in signed), planned)
-
-    def _get(self, entry: LedgerEntry, name: str, kind: type[V]) -> V:
-        return self._parse(entry.subject[name], kind)
-
-    def _parse(self, digest: Digest, kind: type[V]) -> V:
-        data = self._read(digest)
-        if data is None:
-            raise WithheldError(f"the {kind.__name__.lower().strip('_')} {digest} is withheld or missing")
-        return kind.from_bytes(data)
 
 
 class _Trials(Value):

@@ -1,6 +1,7 @@
 """What a policy may not say: what is looser for one system or one rule, or a bare code for what is hard to undo.
 
 Every point (purpose, verb, class, severity) is looked at, so a right that can never hold is never complained about.
+Where no general right covers a point, one for a system loosens none: nobody may there, but by that very line.
 """
 
 from functools import partial
@@ -19,6 +20,11 @@ class PolicyFault(Value):
     key: str
     expected: str
     found: str
+
+
+def nth(position: int, table: str = "rights") -> str:
+    """How people find one of several tables of the same name in a file: counted from 1, from the top."""
+    return f"[[{table}]] no. {position + 1}"
 
 
 def policy_faults(policy: Policy) -> tuple[PolicyFault, ...]:
@@ -63,7 +69,7 @@ def _older(policy: Policy) -> list[PolicyFault]:
 
 def _code(position: int, reversibility: Reversibility, purpose: Purpose) -> PolicyFault:
     return PolicyFault(
-        key=f"rights[{position}].proofs",
+        key=f"{nth(position)}, proofs",
         expected='["ssh"], or code_for_irreversible = true beside it',
         found=f'"code", for {purpose} of {reversibility} ({reversibility.meaning}) too',
     )
@@ -72,8 +78,8 @@ def _code(position: int, reversibility: Reversibility, purpose: Purpose) -> Poli
 def _loosened(general: Right, at: int, right: Right, position: int) -> list[PolicyFault]:
     def fault(key: str, expected: str, found: object) -> PolicyFault:
         return PolicyFault(
-            key=f"rights[{position}].{key}",
-            expected=f"{expected}, as rights[{at}].{key} of policy.toml says: a right for one system may only tighten",
+            key=f"{nth(position)}, {key}",
+            expected=f"{expected}, as {nth(at)}, {key}, of policy.toml says: a right for one system may only tighten",
             found=str(found),
         )
 
@@ -84,6 +90,11 @@ def _loosened(general: Right, at: int, right: Right, position: int) -> list[Poli
         more = set(getattr(right, key)) - set(getattr(general, key))
         if more:
             faults.append(fault(key, f"only of {', '.join(getattr(general, key))}", ", ".join(sorted(more))))
+    missing = set(general.never) - set(right.never)
+    if missing:
+        faults.append(
+            fault("never", f"{', '.join(sorted(general.never))} among them", ", ".join(right.never) or "nobody")
+        )
     if right.expires_minutes > general.expires_minutes:
         faults.append(fault("expires_minutes", f"at most {general.expires_minutes}", right.expires_minutes))
     return faults

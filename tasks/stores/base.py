@@ -71,6 +71,9 @@ class LedgerStore(Protocol):
     def incidents(self) -> list[str]:
         """Identifiers of all incidents that have an entry, in order of their first one."""
 
+    def latest(self) -> Instant | None:
+        """The latest time of all entries, which need not be the newest one's; None: there is no entry."""
+
     def size(self) -> int:
         """How many entries there are."""
 

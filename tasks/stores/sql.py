@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
@@ -145,6 +145,10 @@ class SqlLedger:
     def incidents(self) -> list[str]:
         query = select(entries.c.incident).where(entries.c.incident_seq == 0).order_by(entries.c.index)
         return [row.incident for row in self._read(query)]
+
+    def latest(self) -> Instant | None:
+        found: Instant | None = self._read(select(func.max(entries.c.at)))[0][0]
+        return found
 
     def size(self) -> int:
         return self.head()[0]

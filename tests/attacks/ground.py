@@ -1,8 +1,10 @@
 """A practice installation that is up, an attacker with the engine's credential, and honest people with keys."""
 
 import json
+import os
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ import pyotp
 from examples.support_agent.world import World
 from flows.doors import practice
 from flows.doors.drill import command, commands
-from flows.doors.engine_server import EngineCalls
+from flows.doors.engine_server import ROOT, EngineCalls
 from flows.doors.up import start_in_background, stop
 from runbooks.domain.approval import Answer, ApprovalRequest, RequestVerdict, Statement
 from runbooks.domain.errors import QuellError
@@ -27,7 +29,7 @@ from tasks.approval import requests_of, verdict_on
 from tasks.decisions import statement_for, submit_decision
 from tasks.incident import open_incident, with_floors
 from tasks.installation import Installation, open_installation
-from tasks.ledger import clock, door_actor
+from tasks.ledger import clock, door_actor, flow_actor
 from tasks.proofs import sign_ssh
 
 UP_SECONDS = 240
@@ -42,6 +44,36 @@ def until(seen: Callable[[], Any], what: str, seconds: float = 240) -> Any:
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.2)
     return found
+
+
+@contextmanager
+def processes(
+    script: str, *words: str, count: int, environment: dict[str, str]
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """So many processes with this script, each of which said `ready` and now waits for a line (`let_go`)."""
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *words], env=environment, cwd=ROOT, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+    try:
+        assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * count
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def let_go(started: list[subprocess.Popen[str]]) -> None:
+    """All at once."""
+    for process in started:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
 
 @dataclass
@@ -106,6 +138,17 @@ class Ground:
         found: dict[str, Any] = until(waits, f"{incident} waits for people", seconds)
         return found
 
+    def asked(self, request: ApprovalRequest) -> None:
+        """Put a request of our own making on record, as if the response had asked it."""
+        self.installation.pen(flow_actor("test")).write(
+            EntryType.APPROVAL_REQUESTED, f"asked/{request.digest()}", incident=request.incident,
+            subject={"request": self.installation.keep(request), "action": request.action},
+            body={
+                "request": request.id, "action": request.step, "purpose": request.purpose, "people": request.people,
+                "roles": [], "expires_at": request.expires_at,
+            },
+        )  # fmt: skip
+
     def form(self, incident: str) -> str:
         """Key of the newest form."""
         return str(self.entries(incident, EntryType.RUN_SUSPENDED)[-1].body["form"])
@@ -168,6 +211,20 @@ class Ground:
         verdict = verdict_on(self.installation, request)
         assert person not in verdict.approvers
         return next(line for line in verdict.not_counted if person in line)
+
+    def activation_refused(self) -> tuple[str, str]:
+        """`quell policy activate` by ana, in a process of its own, must be refused, on record; what it said, what stands."""
+        before, since = self.installation.active_digest(), self.installation.store.size()
+        words = ["policy", "activate", "--as", "ana", "--key", str(self.key("ana")), "--json"]
+        ran = subprocess.run(
+            [sys.executable, "-m", "flows.doors.cli", *words], cwd=ROOT, env=os.environ | {"QUELL_HOME": str(self.home)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 1, ran
+        assert self.installation.active_digest() == before
+        (refused,) = [e for e in self.entries(None, EntryType.ACTIVATION_REFUSED) if e.index >= since]
+        assert refused.body["claimed_person"] == "ana"
+        return str(json.loads(ran.stdout)["error"]["problem"]), str(refused.body["because"])
 
     # The far side's own books.
 

@@ -1,14 +1,14 @@
 """Attacks below the gate: on what was approved, on the files behind it, on the right to act."""
 
 import contextlib
+import os
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
 
 from runbooks.domain.approval import Purpose, Standing
-from runbooks.domain.containment import ContainmentAction
+from runbooks.domain.containment import ContainmentAction, ContainmentStatus
 from runbooks.domain.errors import GrantRefusedError, QuellError
 from runbooks.domain.ledger import EntryType
 from tasks.approval import plan_of, verdict_on
@@ -16,7 +16,7 @@ from tasks.authority import LedgerAuthority, grant_for
 from tasks.containment import act
 from tasks.ledger import flow_actor
 from tasks.undoing import undo_acts
-from tests.attacks.ground import Ground
+from tests.attacks.ground import Ground, let_go, processes
 from tests.attacks.table import ALONE, attack
 
 
@@ -40,19 +40,19 @@ def _perform(g: Ground, action: ContainmentAction) -> str:
     return str(refused[-1].body["because"])
 
 
-@attack("Call the connector without consent", "refused by the connector base, on record")
+@attack("Call the connector without consent", "refused by the connector base, on record", EntryType.EFFECT_REFUSED)
 def without_consent(g: Ground) -> str:
     return _perform(g, plan_of(g.installation, g.waiting).action("refund-tool"))
 
 
-@attack("Call the connector with one of two approvals", "refused, on record")
+@attack("Call the connector with one of two approvals", "refused, on record", EntryType.EFFECT_REFUSED)
 def with_half(g: Ground) -> str:
     incident = g.declare()
     _grant(g, incident, "ana")
     return _perform(g, plan_of(g.installation, incident).action("refund-tool"))
 
 
-@attack("Change one parameter of the approved act (each in turn)", "refused, on record")
+@attack("Change one parameter of the approved act (each in turn)", "refused, on record", EntryType.EFFECT_REFUSED)
 def changed_parameter(g: Ground) -> str:
     reasons = set()
     action = plan_of(g.installation, g.waiting).action("refund-tool")
@@ -66,9 +66,14 @@ def changed_parameter(g: Ground) -> str:
     return "; ".join(reasons) + " (7 of 7)"
 
 
-@attack("Change the approved act where it is stored (vault)", "refused: it is addressed by its digest")
+@attack(
+    "Change the approved act where it is stored (vault)",
+    "refused: it is addressed by its digest",
+    EntryType.EFFECT_FAILED,
+)
 def in_the_vault(g: Ground) -> str:
     incident = g.declare()
+    approved = plan_of(g.installation, incident).actions[0]
     planned = g.entries(incident, EntryType.PLAN_MADE)[-1].subject["plan"].removeprefix("sha256:")
     files = [
         f
@@ -81,17 +86,20 @@ def in_the_vault(g: Ground) -> str:
     files[0].write_bytes(data.replace(b"tool.issue_refund.enabled", b"tool.lookup_order.enabled"))
     assert files[0].read_bytes() != data, "it was changed"
     try:
-        status = act(
-            g.installation, g.installation.pen(flow_actor("attack")), plan_of(g.installation, incident).actions[0]
-        )
-        raise AssertionError(f"it was read: {status}")
-    except QuellError as error:
-        return error.problem[:160]
+        status = act(g.installation, g.installation.pen(flow_actor("attack")), approved)
     finally:
         files[0].write_bytes(data)
+    (failed,) = g.entries(incident, EntryType.EFFECT_FAILED)
+    assert status is ContainmentStatus.FAILED
+    assert not g.entries(incident, EntryType.EFFECT_CLAIMED)
+    return str(failed.body["because"])[:160]
 
 
-@attack("Change the approved act in the ledger's database", "nothing is read from an entry that was changed", ALONE)
+@attack(
+    "Change the approved act in the ledger's database",
+    "nothing is read from an entry that was changed; the check of the log is the record of it",
+    lane=ALONE,
+)
 def in_the_database(g: Ground) -> str:
     incident = g.declare()
     entry, other = g.entries(incident, EntryType.PLAN_MADE)[-1], g.entries(g.waiting, EntryType.PLAN_MADE)[-1]
@@ -117,26 +125,44 @@ def in_the_database(g: Ground) -> str:
     return f"{refused.value.problem}; the check of the whole log names entry {found[0].index}: {found[0].what}"
 
 
-@attack("Use a consumed grant again, twice at once", "exactly one effect", ALONE)
+ACT = """
+import sys
+from tasks.approval import plan_of
+from tasks.containment import act
+from tasks.installation import open_installation
+from tasks.ledger import flow_actor
+place = open_installation()
+action = plan_of(place, sys.argv[1]).action("refund-tool")
+print("ready", flush=True)
+sys.stdin.readline()
+print(act(place, place.pen(flow_actor("worker")), action), flush=True)
+"""
+"""A worker of its own, past every flow and its lease."""
+
+
+@attack(
+    "Use one grant in three processes at once, and once more when it is consumed",
+    "exactly one effect",
+    EntryType.EFFECT_CLAIMED,
+    lane=ALONE,
+)
 def consumed(g: Ground) -> str:
     incident = g.declare()
-    _grant(g, incident, "ana", "cleo")
     place = g.installation
     action = plan_of(place, incident).action("refund-tool")
-    threads = [
-        threading.Thread(target=lambda n=n: act(place, place.pen(flow_actor(f"worker-{n}")), action)) for n in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with processes(ACT, incident, count=3, environment=dict(os.environ)) as workers:
+        _grant(g, incident, "ana", "cleo")
+        let_go(workers)
+        said = [str(process.stdout.readline()).strip() for process in workers if process.stdout]
+        assert [process.wait(timeout=60) for process in workers] == [0, 0, 0]
+    assert said == ["effective"] * 3, said
     again = act(place, place.pen(flow_actor("again")), action)
     sent = g.entries(incident, EntryType.EFFECT_SENDING)
     done = g.entries(incident, EntryType.EFFECT_APPLIED)
     assert (len(sent), len(done)) == (1, 1)
     assert verdict_on(place, g.request(incident)).standing is Standing.GRANTED
     give_back(g, incident, action.id)
-    return f"4 workers and one more: sent {len(sent)}, receipts {len(done)}, afterwards {again}"
+    return f"3 processes and one more: sent {len(sent)}, receipts {len(done)}, afterwards {again}"
 
 
 def give_back(g: Ground, incident: str, step: str) -> None:

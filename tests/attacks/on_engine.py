@@ -1,7 +1,6 @@
-"""Attacks through Prefect's own doors, with its credential: states, runs, parameters, inputs, deployments."""
+"""Attacks through Prefect's own doors, with its credential: parameters, inputs, deployments, pools. Runs: on_runs.py."""
 
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,75 +11,12 @@ from runbooks.domain.ledger import EntryType
 from tests.attacks.ground import Ground, until
 from tests.attacks.table import attack
 
-ROUNDS = (
-    ("COMPLETED", "CRASHED", "PENDING"),
-    ("FAILED", "CANCELLED", "CANCELLING"),
-    ("SCHEDULED", "RUNNING", "PAUSED"),
-)
-NOTICED = (EntryType.RUN_INTERFERED, EntryType.RUN_WOKEN)
-
-
-def _noticed(g: Ground, incident: str, since: int) -> str:
-    found = [e for e in g.entries(incident, *NOTICED) if e.index >= since]
-    return str(found[0].body["because"]) if found else ""
-
-
-@attack("Force every state on waiting runs", "no effect; on record; the response waits for people again", "states")
-def every_state(g: Ground) -> str:
-    incidents = [g.declare() for _ in range(3)]
-    seen = []
-    for states in ROUNDS:
-        since = g.installation.store.size()
-        for incident, state in zip(incidents, states, strict=True):
-            g.force(g.gate(incident)["id"], state)
-        for incident, state in zip(incidents, states, strict=True):
-            if state == "PAUSED":
-                assert g.gate(incident)
-                continue
-            seen.append(f"{state}: {until(partial(_noticed, g, incident, since), f'{state} is noticed')}")
-            g.gate(incident, since)
-    return "; ".join(seen)
-
-
-@attack("Force a state in bulk on all waiting runs", "no effect; on record; all wait again", "waiting")
-def in_bulk(g: Ground) -> str:
-    incidents = [g.declare(), g.waiting]
-    since = g.installation.store.size()
-    runs = [g.gate(incident)["id"] for incident in incidents]
-    g.api.call("POST", "/flow_runs/bulk_set_state", {
-        "flow_runs": {"id": {"any_": runs}}, "state": {"type": "COMPLETED", "message": "approved by CISO"}, "force": True,
-    })  # fmt: skip
-    for incident in incidents:
-        until(partial(_noticed, g, incident, since), "it is noticed")
-        g.gate(incident, since)
-    return f"{len(incidents)} runs forced, {len(incidents)} noticed, all wait again"
-
-
-@attack("Force a working run to Completed, and to Cancelling", "the response goes on and comes to its gate", "runs")
-def while_working(g: Ground) -> str:
-    seen = []
-    for state in ("COMPLETED", "CANCELLING"):
-        incident = g.declare(gate=False)
-        started = until(lambda i=incident: g.entries(i, EntryType.RUN_STARTED), "it works")[-1]  # type: ignore[misc]
-        g.force(str(started.flow_run_id), state)
-        g.gate(incident)
-        found = {e.type for e in g.entries(incident, EntryType.RUN_INTERFERED, EntryType.RESPONSE_RESTARTED)}
-        seen.append(f"{state}: {', '.join(sorted(found)) or 'its process went on to the gate'}")
-    return "; ".join(seen)
-
-
-@attack("Delete the waiting run", "no effect; on record; another run waits", "runs")
-def delete(g: Ground) -> str:
-    incident = g.declare()
-    since, run = g.installation.store.size(), g.gate(incident)["id"]
-    g.api.call("DELETE", f"/flow_runs/{run}")
-    because: str = until(lambda: _noticed(g, incident, since), "it is noticed")
-    assert g.gate(incident, since)["id"] != run
-    return because
-
 
 @attack(
-    "Change the run's parameters to another incident, and wake it", "no effect; on record; both wait again", "waiting"
+    "Change the run's parameters to another incident, and wake it",
+    "no effect; on record; both wait again",
+    EntryType.RUN_INTERFERED,
+    lane="waiting",
 )
 def parameters(g: Ground) -> str:
     incident = g.declare()
@@ -96,7 +32,12 @@ def parameters(g: Ground) -> str:
     return str(found[0].body["because"])
 
 
-@attack("Write the form's answer as stored input, and force the run on", "no effect; refused on record", "runs")
+@attack(
+    "Write the form's answer as stored input, and force the run on",
+    "no effect; refused on record",
+    EntryType.DECISION_REFUSED,
+    lane="runs",
+)
 def stored_input(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
@@ -130,7 +71,8 @@ MARKERS: dict[str, Any] = {
 @attack(
     "Resume with empty, partial, oversized, wrongly typed input, typed markers, templates in every field",
     "no effect; it waits again",
-    "states",
+    EntryType.RUN_WOKEN,
+    lane="states",
 )
 def resumes(g: Ground) -> str:
     incident = g.declare()
@@ -151,6 +93,10 @@ def resumes(g: Ground) -> str:
         said = g.resume(g.gate(incident)["id"], given)
         if said == "ACCEPT":
             g.gate(incident, since)
+            woken = [e for e in g.entries(incident, EntryType.RUN_WOKEN) if e.index >= since]
+            assert woken, f"{name}: the wake is on record"
+            assert not any("was accepted" in str(e.body["because"]) for e in woken), name
+        assert not g.entries(incident, EntryType.DECISION_RECORDED), name
         seen.append(f"{name}: {'woke, nothing changed' if said == 'ACCEPT' else 'not taken'}")
     assert g.gate(incident)
     return "; ".join(seen)
@@ -161,7 +107,7 @@ def _refused_run(g: Ground, run: str) -> str:
     return str(found.body["because"])
 
 
-@attack("Start a deployment of one's own on quell's worker", "refused, on record", "states")
+@attack("Start a deployment of one's own on quell's worker", "refused, on record", EntryType.RUN_REFUSED, lane="states")
 def own_deployment(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")
     flow = g.api.call("POST", "/flows/", {"name": "evil"})["id"]
@@ -173,7 +119,7 @@ def own_deployment(g: Ground) -> str:
     return _refused_run(g, run)
 
 
-@attack("Start one of ours with job variables", "refused, on record", "states")
+@attack("Start one of ours with job variables", "refused, on record", EntryType.RUN_REFUSED, lane="states")
 def job_variables(g: Ground) -> str:
     ours = g.api.call("GET", "/deployments/name/prompt-injection/prompt_injection")["id"]
     start = {"start": {"system": "x", "what_happened": "x", "incident": g.waiting}}
@@ -195,7 +141,12 @@ def job_variables(g: Ground) -> str:
         g.api.call("PATCH", "/work_pools/quell", {"base_job_template": pool["base_job_template"]})
 
 
-@attack("Pause the work pool and its queues, allow them no run", "opened again, on record; a response begins", "runs")
+@attack(
+    "Pause the work pool and its queues, allow them no run",
+    "opened again, on record; a response begins",
+    EntryType.RUN_INTERFERED,
+    lane="runs",
+)
 def paused_pool(g: Ground) -> str:
     since = g.installation.store.size()
     nothing = {"is_paused": True, "concurrency_limit": 0}
@@ -207,7 +158,12 @@ def paused_pool(g: Ground) -> str:
     return "; ".join(sorted({str(entry.body["because"]) for entry in held}))
 
 
-@attack("Let a stranger's waiting run carry the incident's tag", "the bell reaches the right run too", "states")
+@attack(
+    "Let a stranger's waiting run carry the incident's tag",
+    "the bell reaches the right run too",
+    EntryType.REQUEST_DENIED,
+    lane="states",
+)
 def borrowed_tag(g: Ground) -> str:
     incident = g.declare()
     since = g.installation.store.size()
@@ -225,7 +181,12 @@ def borrowed_tag(g: Ground) -> str:
     return f"{denied[0].body['because']}; the response went on"
 
 
-@attack("Write an answer for a form that does not exist yet", "refused on record when the form comes", "states")
+@attack(
+    "Write an answer for a form that does not exist yet",
+    "refused on record when the form comes",
+    EntryType.DECISION_REFUSED,
+    lane="states",
+)
 def early_answer(g: Ground) -> str:
     incident = g.declare()
     since, run = g.installation.store.size(), g.gate(incident)["id"]
@@ -248,20 +209,3 @@ def early_answer(g: Ground) -> str:
     refused = [e for e in g.entries(incident, EntryType.DECISION_REFUSED) if e.index >= since]
     assert not g.entries(incident, EntryType.DECISION_RECORDED)
     return f"{refused[0].body['because']}"
-
-
-@attack("A second run of the same incident while the first works or waits", "one responds; no second effect", "runs")
-def second_run(g: Ground) -> str:
-    incident = g.declare()
-    start = {"system": "x", "what_happened": "x", "incident": incident}
-    asked = len(g.entries(incident, EntryType.APPROVAL_REQUESTED))
-    runs = [g.start(start) for _ in range(2)]
-
-    def settled() -> bool:
-        states = [g.api.call("GET", f"/flow_runs/{run}")["state"]["type"] for run in runs]
-        return all(state in ("PAUSED", "FAILED", "CRASHED", "CANCELLED") for state in states)
-
-    until(settled, "both have settled")
-    assert len(g.entries(incident, EntryType.APPROVAL_REQUESTED)) == asked
-    superseded = len(g.entries(incident, EntryType.RUN_SUPERSEDED))
-    return f"nobody was asked twice; {superseded} gave way, the rest wait on the same requests"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from runbooks.domain.ledger import EntryType
 from tests.attacks.ground import Ground
 
 
@@ -18,6 +19,8 @@ class Attack:
     name: str
     expected: str
     perform: Callable[[Ground], str]
+    recorded: tuple[EntryType, ...]
+    """What must be on record afterwards: an entry of one of these types."""
     lane: str
     """Attacks of one lane are performed one after the other."""
 
@@ -28,11 +31,13 @@ SHOWN: list[str] = []
 """Tables of the performances that are over, for the end of the test run."""
 
 
-def attack(name: str, expected: str, lane: str = QUICK) -> Callable[[Callable[[Ground], str]], Callable[[Ground], str]]:
-    """Put this function on the list."""
+def attack(
+    name: str, expected: str, *recorded: EntryType, lane: str = QUICK
+) -> Callable[[Callable[[Ground], str]], Callable[[Ground], str]]:
+    """Put this function on the list. No type: nothing can be on record, and `expected` says why."""
 
     def listed(function: Callable[[Ground], str]) -> Callable[[Ground], str]:
-        ATTACKS.append(Attack(name, expected, function, lane))
+        ATTACKS.append(Attack(name, expected, function, recorded, lane))
         return function
 
     return listed
@@ -65,10 +70,12 @@ class Performance:
         return said
 
     def _perform(self, one: Attack) -> str:
-        """The far side's own books must say the same before and after."""
-        before = self.ground.far()
+        """The far side's own books must say the same before and after; the record must hold the attempt."""
+        before, since = self.ground.far(), self.ground.installation.store.size()
         said = one.perform(self.ground)
         assert self.ground.far() == before, "the far side's own books show an effect"
+        found = self.ground.installation.store.entries(since=since, types=one.recorded) if one.recorded else []
+        assert found or not one.recorded, f"no entry of {', '.join(one.recorded)} tells of it"
         return said
 
     def note(self, name: str, expected: str, seen: str) -> None:

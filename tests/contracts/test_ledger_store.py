@@ -36,6 +36,13 @@ def test_the_first_entry_under_a_key_stands(store: LedgerStore) -> None:
     assert store.entries() == [first]
 
 
+def test_the_latest_time_is_not_forgotten_when_a_clock_is_set_back(store: LedgerStore) -> None:
+    assert store.latest() is None
+    store.append(a_draft("ahead"), later(NOW, 60))
+    store.append(a_draft("back"), NOW)
+    assert store.latest() == later(NOW, 60)
+
+
 def test_what_is_read_is_what_was_written(store: LedgerStore) -> None:
     draft = a_draft("key \u00e4\u20ac\U0001f512").model_copy(
         update={"subject": {"seal": GRANT}, "body": {"text": "\x00\u2028\ud7ff'\"", "n": [2**53 - 1, None, True, {}]}}

@@ -8,6 +8,7 @@ from runbooks.domain.containment import ContainmentAction, Reversibility, Verb
 from runbooks.domain.grant import Grant, GrantFacts, check_grant
 from runbooks.domain.incident import Archetype, Origin
 from runbooks.domain.instants import later
+from runbooks.domain.severity import Severity
 from tests.domain.cast import (
     NOW,
     PREAUTHORISED,
@@ -123,6 +124,23 @@ def test_4_and_5_the_request() -> None:
         ({"purpose": Purpose.UNDO}, "for another act"),
     ):  # fmt: skip
         assert words in objections(grant_for().model_copy(update=change))
+
+
+def test_5_a_request_rests_on_the_active_inventory_and_policy_until_its_act_was_begun() -> None:
+    gone = a_configuration(systems={"agent": a_system(a_control(Verb.BLOCK_CLIENT))})
+    nobody = a_configuration(policy=Policy(rights=()))
+    for active, words in ((gone, "no control of agent"), (nobody, "no decision right of the active policy")):
+        assert words in objections(known=facts(configuration=active, active=active.digest()))
+        assert objections(known=facts(configuration=active, active=active.digest(), begun=True)) == ""
+    undo = a_request(CONFIGURATION, purpose=Purpose.UNDO)
+    back = grant_for(request=undo, purpose=Purpose.UNDO, effect_key=ACTION.undo_key)
+    verdict = VERDICT.model_copy(update={"request": undo.digest()})
+    assert objections(back, known=facts(request=undo, verdict=verdict, configuration=gone)) == "", (
+        "what is away comes back"
+    )
+    other = a_request(CONFIGURATION, verb=Verb.BLOCK_CLIENT, system="agent", severity=Severity.SEV1)
+    verdict = VERDICT.model_copy(update={"request": other.digest()})
+    assert "another verb or system" in objections(grant_for(request=other), known=facts(request=other, verdict=verdict))
 
 
 def test_6_time_and_consumption() -> None:

@@ -29,8 +29,18 @@ def test_a_loosening_one_is_named_with_both_lines(change: dict[str, object], key
     other = Right(roles=("security",), verbs=(Verb.DENY_SESSIONS,), people=2, expires_minutes=60)
     loose = GENERAL.model_copy(update={"systems": ("agent",), **change})
     (fault,) = policy_faults(Policy(rights=(loose, GENERAL, other)))
-    assert fault.key == f"rights[0].{key}"
-    assert f"rights[1].{key} of policy.toml" in fault.expected
+    assert fault.key == f"[[rights]] no. 1, {key}"
+    assert f"[[rights]] no. 2, {key}, of policy.toml" in fault.expected
+
+
+def test_a_right_for_one_system_lets_nobody_decide_whom_the_general_one_never_lets() -> None:
+    never = GENERAL.model_copy(update={"never": ("dora", "system-owner")})
+    assert keys(never.model_copy(update={"systems": ("agent",), "never": ("dora", "system-owner", "bob")}), never) == []
+    (fault,) = policy_faults(
+        Policy(rights=(never.model_copy(update={"systems": ("agent",), "never": ("dora",)}), never))
+    )
+    assert fault.key.endswith("never")
+    assert "dora, system-owner" in fault.expected
 
 
 def test_a_right_that_never_holds_is_not_complained_about() -> None:
@@ -40,7 +50,7 @@ def test_a_right_that_never_holds_is_not_complained_about() -> None:
 
 def test_a_code_for_what_is_hard_to_undo_must_be_meant() -> None:
     both = Right(roles=("security",), proofs=(ProofKind.SSH, ProofKind.CODE))
-    assert set(keys(both)) == {"rights[0].proofs"}
+    assert set(keys(both)) == {"[[rights]] no. 1, proofs"}
     assert keys(both.model_copy(update={"code_for_irreversible": True})) == []
     first = Right(roles=("security",), reversibilities=(Reversibility.R2, Reversibility.R3))
     assert keys(first, both) == []

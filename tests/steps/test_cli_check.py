@@ -41,14 +41,14 @@ BAD: dict[str, tuple[Change, str, str, str]] = {
         change("policy.toml", "waiver_roles", 'owners = ["zoe"]\nwaiver_roles'), "policy.toml", "owners", "zoe",
     ),
     "an unknown role of a right": (
-        change("policy.toml", 'roles = ["product-owner",', 'roles = ["emperor",'), "policy.toml", "rights[0].roles", "emperor",
+        change("policy.toml", 'roles = ["product-owner",', 'roles = ["emperor",'), "policy.toml", "[[rights]] no. 1, roles", "emperor",
     ),
     "an unknown role of waivers": (
         change("policy.toml", 'waiver_roles = ["incident-commander"', 'waiver_roles = ["emperor"'), "policy.toml",
         "waiver_roles", "emperor",
     ),
     "an unknown system of a right": (
-        change("policy.toml", 'reversibilities = ["R2", "R3"]', 'systems = ["moon"]'), "policy.toml", "rights[1].systems", "moon",
+        change("policy.toml", 'reversibilities = ["R2", "R3"]', 'systems = ["moon"]'), "policy.toml", "[[rights]] no. 2, systems", "moon",
     ),
     "an unknown connector": (
         change("systems.toml", 'connector = "side"\ntarget = "refunds"', 'connector = "moon"\ntarget = "refunds"'),
@@ -57,6 +57,10 @@ BAD: dict[str, tuple[Change, str, str, str]] = {
     "an unknown kind of connector": (
         change("systems.toml", 'kind = "memory"', 'kind = "telepathy"'), "systems.toml",
         "systems.helper.connections.side.kind", "telepathy",
+    ),
+    "an unknown role that may never decide": (
+        change("policy.toml", 'proofs = ["ssh", "code"]', 'proofs = ["ssh", "code"]\nnever = ["moon"]'), "policy.toml",
+        "[[rights]] no. 3, never", "moon",
     ),
     "an unknown verb": (
         change("systems.toml", '"disable_tool"', '"delete_everything"'), "systems.toml", "helper.controls.0.verb",
@@ -88,6 +92,10 @@ BAD: dict[str, tuple[Change, str, str, str]] = {
     ),
     "a role that is no name": (
         change("people.toml", '"incident-commander"', '"Incident Commander"'), "people.toml", "ana.roles.0", "Incident Commander",
+    ),
+    "one secret of codes for two people": (
+        change("people.toml", "file:secrets/ben.code", "file:secrets/./ana.code"), "people.toml", "people.ben.code_secret",
+        "that of ana: one secret must mean one person",
     ),
     "a key that is none": (
         change("people.toml", "ssh-ed25519 ", "ssh-ed25519 x"), "people.toml", "people.ana.ssh_keys[0]", "not base64",
@@ -235,11 +243,22 @@ def test_where_owners_are_named_only_their_key_activates(desk: Desk) -> None:
         ran = desk("policy", "activate", "--json", *words)
         assert (ran.code, ran.json["error"]["now"] != "") == (1, True)
     assert desk.installation.active().policy.probes_in_a_row == 1
+    on_record = desk.installation.store.entries(types=(EntryType.ACTIVATION_REFUSED,))
+    assert [entry.body["claimed_person"] for entry in on_record] == [None, "ana", "cleo", "ana", None, None]
+    assert "expected a signature of ana" in on_record[0].body["because"]
     ran = desk("policy", "activate", "--as", "ana", "--key", str(desk.keys["ana"]), "--json")
     assert (ran.code, ran.json["signed_by"]) == (0, "ana")
     entry = desk.installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))[-1]
     assert (entry.actor.name, entry.body["signed_by_person"]) == ("ana", True)
     assert "signed by ana" in desk("policy", "show").out
+
+
+def test_files_that_are_not_sound_are_refused_on_record_without_what_they_say(desk: Desk) -> None:
+    desk.declare()
+    desk.change("people.toml", 'code_secret = "file:secrets/ana.code"', f'code_secret = "{SECRET}"')
+    assert desk("policy", "activate", "--json").code == 1
+    (entry,) = desk.installation.store.entries(types=(EntryType.ACTIVATION_REFUSED,))
+    assert entry.body["because"] == "people.toml: ana.code_secret is not as it must be"
 
 
 def test_an_owner_who_makes_themself_one_does_not_count(desk: Desk) -> None:

@@ -102,6 +102,18 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
     "acting without consent": (
         lambda f: f.without(EntryType.REQUEST_GRANTED), EntryType.EFFECT_SENDING, "expected consent",
     ),
+    "acting after consent had ended": (
+        lambda f: f.body(EntryType.DECISION_RECORDED, arrived_at="2999-01-01T00:00:00.000000000Z"),
+        EntryType.EFFECT_CLAIMED, "expected a request that stands granted when its act is claimed, found waiting",
+    ),
+    "somebody left out who may never decide": (
+        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(excluded=["ben"])),
+        EntryType.APPROVAL_REQUESTED, "who never counts",
+    ),
+    "a request that says a milder act": (
+        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(severity="SEV4")),
+        EntryType.APPROVAL_REQUESTED, "verb, system and severity",
+    ),
     "acting without a photograph": (
         lambda f: f.without(EntryType.BEFORE_CAPTURED), EntryType.EFFECT_SENDING, "photograph",
     ),

@@ -12,7 +12,8 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.signed import POLICY_NAMESPACE, Activation
 from runbooks.domain.value import short
 from tasks.installation import Installation, open_installation
-from tasks.policy import activate_files, activation_of, differences
+from tasks.ledger import door_actor
+from tasks.policy import activate_files, activation_of, differences, refusals_on_record
 
 
 def add(parser: argparse.ArgumentParser, name: str) -> None:
@@ -43,7 +44,8 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     say.line(f"May waive the seal (unsafe to wait): {', '.join(policy.waiver_roles) or 'nobody'}")
     say.head("Rights: the first line that matches holds; what none matches, nobody may")
     say.table(
-        ("", "for", "people", "of", "proof", "within"), (_right(n, right) for n, right in enumerate(policy.rights))
+        ("", "for", "people", "of", "proof", "within"),
+        (_right(n, right) for n, right in enumerate(policy.rights, start=1)),
     )
     say.head("Break-glass: one person alone, with a signature, given back by itself; never what cannot be undone")
     say.table(
@@ -85,7 +87,8 @@ def _right(number: int, right: Right) -> tuple[object, ...]:
         if part
     ]
     return (
-        number, "; ".join(narrowed) or "everything", right.people, " or ".join(right.roles), " or ".join(right.proofs),
+        number, "; ".join(narrowed) or "everything", right.people,
+        " or ".join(right.roles) + (f", never {' or '.join(right.never)}" if right.never else ""), " or ".join(right.proofs),
         f"{right.expires_minutes} min",
     )  # fmt: skip
 
@@ -104,6 +107,11 @@ def _diff(args: argparse.Namespace, installation: Installation) -> int:
 
 
 def _activate(args: argparse.Namespace, installation: Installation) -> int:
+    with refusals_on_record(installation, door_actor("cli"), args.person):
+        return _activate_files(args, installation)
+
+
+def _activate_files(args: argparse.Namespace, installation: Installation) -> int:
     say: Say = args.say
     files, before = installation.proposed(), installation.active_digest()
     if files.digest() == before:
@@ -121,7 +129,8 @@ def _activate(args: argparse.Namespace, installation: Installation) -> int:
         f"Configuration {short(digest)} is active now, {f'signed by {signed}' if signed else 'not signed by a person'}.",
         "bold",
     )
-    say.line("Requests that are open already keep the people they were asked of; whoever was removed no longer counts.")
+    say.line("It holds at once for open requests too, where it is tighter: people, roles, proofs, rights, controls.")
+    say.line("What it adds or loosens holds for requests that are asked from now on.")
     return say.result({"configuration": digest, "previous": before, "changed": True, "signed_by": signed})
 
 

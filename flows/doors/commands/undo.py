@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     add_json(parser)
     parser.epilog = (
         f"The first `quell {name}` asks for consent; after it was given, the same command carries it out. Whoever took "
-        "it away is not enough to give it back."
+        "it away is not enough to give it back. Nobody proves who runs this, so one person more must approve."
     )
     parser.set_defaults(refuse=parser.error)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
-from runbooks.domain.configuration import Configuration, Connection, Person, Policy, ProofKind, System
+from runbooks.domain.configuration import Configuration, Connection, Control, Person, Policy, ProofKind, Right, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Reversibility, Verb
 from runbooks.domain.grant import Grant
 from runbooks.domain.incident import Archetype, Incident, Origin, Requester
@@ -30,7 +30,7 @@ def new_record(name: str, kind: str, settings: Mapping[str, Any], *, practice: b
         connections={name: Connection(kind=kind, settings=dict(settings))},
     )
     policy = Policy(
-        rights=(),
+        rights=(Right(roles=("lead",)),),
         preauthorised=(
             Preauthorisation(
                 id="switch-off",
@@ -82,8 +82,21 @@ def new_action(
     )
 
 
+def in_the_inventory(record: Record, action: ContainmentAction) -> None:
+    """The act is a control of its system, as it is when a plan was made from the inventory."""
+    system = record.configuration.systems[SYSTEM]
+    name = f"control-{len(system.controls)}"
+    control = Control(
+        name=name, verb=action.verb, connector=action.connector, target=action.target, desired=action.desired,
+        reversibility=action.reversibility, title=action.title, blast_radius=action.blast_radius, undo=action.undo,
+    )  # fmt: skip
+    wider = system.model_copy(update={"controls": (*system.controls, control)})
+    record.configuration = record.configuration.model_copy(update={"systems": {SYSTEM: wider}})
+
+
 def granted(record: Record, action: ContainmentAction, purpose: Purpose = Purpose.CONTAIN, **changes: Any) -> Grant:
     """A grant for this act, resting on a request that stands granted. `changes` replace fields of both afterwards."""
+    in_the_inventory(record, action)
     request = ApprovalRequest(
         id="REQ-7K2QF9",
         installation="test",

@@ -1,0 +1,91 @@
+"""Requests judged again: what was asked of whom, how it stood when that was written, and when the act was claimed."""
+
+from runbooks.domain.approval import (
+    MORE_FOR_UNPROVEN,
+    ApprovalRequest,
+    Decision,
+    Proof,
+    RequestVerdict,
+    Standing,
+    Statement,
+    also_barred,
+    barred_by,
+)
+from runbooks.domain.audit import differences_of
+from runbooks.domain.case import acted_at, fences
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.instants import Instant
+from runbooks.domain.judging import judge_request
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.past import Past
+
+
+class Consent(Past):
+    """Each method takes one entry and says in words what of it does not follow from what was recorded before it."""
+
+    def _requested(self, entry: LedgerEntry) -> list[str]:
+        request, plan = self._get(entry, "request", ApprovalRequest), self._plan(entry)
+        action, incident = self._act(entry, request.step, request.action), self._incident(entry)
+        configuration = self._parse(self._active(entry), Configuration)
+        right = configuration.right_for(
+            purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
+            severity=incident.severity.severity, system=action.system,
+        )  # fmt: skip
+        if right is None:
+            return ["expected a decision right that covers it, found none: nobody could have been asked"]
+        barred = barred_by(right, configuration, action.system)
+        if request.by_hand and request.requester != incident.requester:
+            barred |= also_barred(
+                incident.requester.name, configuration, self._parse(plan.configuration, Configuration)
+            )
+        said = (action.verb, action.system, incident.severity.severity)
+        return differences_of(
+            ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
+            ("people", request.people, right.people + (0 if request.requester.proven else MORE_FOR_UNPROVEN)),
+            ("proofs", request.proofs, right.proofs),
+            ("requester", request.requester, request.requester if request.by_hand else incident.requester),
+            ("who never counts", request.excluded, tuple(sorted(barred))),
+            ("verb, system and severity", (request.verb, request.system, request.severity) if request.says_its_act else said, said),
+            ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
+            ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
+        )  # fmt: skip
+
+    def _settled(self, entry: LedgerEntry) -> list[str]:
+        """As it stood when this was judged; from the decisions that it names, and those before them."""
+        seen = [int(index) for index in entry.body["decisions"]] or [entry.index]
+        verdict = self._stood(entry, str(entry.body.get("judged_at") or entry.at), until=max(seen))
+        return differences_of(
+            ("standing", entry.type.removeprefix("request_"), verdict.standing),
+            ("people who counted", entry.body["approvers"], list(verdict.approvers)),
+            ("decisions that counted", entry.body["decisions"], list(verdict.entries)),
+        )  # fmt: skip
+
+    def _claimed(self, entry: LedgerEntry) -> list[str]:
+        """Whoever was let through to the act had a request that stood granted in the instant of the claim."""
+        fence = (str(entry.body["effect"]), int(entry.body["fence"]))
+        if "request" not in entry.subject or fence not in fences(e for e in self._entries if e.index > entry.index):
+            return []
+        now = max(e.at for e in self._entries if e.index <= entry.index)
+        verdict = self._stood(entry, now, until=entry.index)
+        if verdict.standing is Standing.GRANTED:
+            return []
+        return [
+            f"expected a request that stands granted when its act is claimed, found {verdict.standing}: {verdict.because}"
+        ]
+
+    def _stood(self, entry: LedgerEntry, now: Instant, *, until: int) -> RequestVerdict:
+        """The verdict on the entry's request at this time, from the decisions up to and including the entry `until`."""
+        request, before = self._get(entry, "request", ApprovalRequest), self._before(entry)
+        mine = [e for e in before if e.subject.get("request") == entry.subject["request"]]
+        decisions = tuple(
+            Decision(statement=Statement.model_validate(e.body["statement"]), proof=Proof.model_validate(e.body["proof"]),
+                     at=max(e.at, str(e.body.get("arrived_at") or "")), entry=e.index)
+            for e in mine if e.type is EntryType.DECISION_RECORDED and e.index <= until
+        )  # fmt: skip
+        claims = [e for e in mine if e.type is EntryType.EFFECT_CLAIMED]
+        pinned = self._parse(request.configuration, Configuration)
+        return judge_request(
+            request, decisions, pinned=pinned, active=self._parse(self._active(entry), Configuration),
+            keys=self._fingerprints(pinned), now=now, claimed=min((e.index for e in claims), default=None),
+            acted_at=acted_at(claims, fences(before)),
+        )  # fmt: skip

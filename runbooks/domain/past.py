@@ -1,0 +1,64 @@
+"""What was known when an entry was written: the entries before it, and the objects that they name."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from runbooks.domain.configuration import Configuration
+from runbooks.domain.containment import ContainmentAction, Plan
+from runbooks.domain.incident import Incident
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.value import Digest, Value
+
+V = TypeVar("V", bound=Value)
+
+
+class WithheldError(LookupError):
+    """An input is not there."""
+
+
+class Past:
+    """One incident. `read` gives an object by its digest, or None; `fingerprints` a configuration's key lines."""
+
+    def __init__(
+        self, entries: list[LedgerEntry], house: list[LedgerEntry], read: Callable[[Digest], bytes | None],
+        fingerprints: Callable[[Configuration], dict[str, str]],
+    ) -> None:  # fmt: skip
+        self._entries, self._house, self._read, self._fingerprints = entries, house, read, fingerprints
+
+    def _before(self, entry: LedgerEntry) -> list[LedgerEntry]:
+        return [e for e in self._entries if e.index < entry.index]
+
+    def _active(self, entry: LedgerEntry) -> Digest:
+        found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
+        return max(found, key=lambda e: e.index).subject["configuration"]
+
+    def _subject_before(self, entry: LedgerEntry, kind: EntryType, name: str) -> Digest | None:
+        return next((e.subject[name] for e in reversed(self._before(entry)) if e.type is kind), None)
+
+    def _incident(self, entry: LedgerEntry) -> Incident:
+        """The incident as it was known then."""
+        digest = next(e.subject["incident"] for e in reversed(self._before(entry)) if "incident" in e.subject)
+        return self._parse(digest, Incident)
+
+    def _plan(self, entry: LedgerEntry) -> Plan:
+        digest = self._subject_before(entry, EntryType.PLAN_MADE, "plan")
+        if digest is None:
+            raise KeyError("plan")
+        return self._parse(digest, Plan)
+
+    def _act(self, entry: LedgerEntry, step: str, digest: Digest) -> ContainmentAction:
+        """The planned act; or, when that is what the digest says, the same as somebody signed to do it alone."""
+        planned = self._plan(entry).action(step)
+        broken = [e for e in self._before(entry) if e.type is EntryType.BREAK_GLASS_OPENED and e.body["action"] == step]
+        alone = (planned.alone(turn) for turn in range(1, len(broken) + 1))
+        signed = {e.subject["action"] for e in broken}
+        return next((one for one in alone if one.digest() == digest and digest in signed), planned)
+
+    def _get(self, entry: LedgerEntry, name: str, kind: type[V]) -> V:
+        return self._parse(entry.subject[name], kind)
+
+    def _parse(self, digest: Digest, kind: type[V]) -> V:
+        data = self._read(digest)
+        if data is None:
+            raise WithheldError(f"the {kind.__name__.lower().strip('_')} {digest} is withheld or missing")
+        return kind.from_bytes(data)

@@ -14,6 +14,7 @@ from runbooks.domain.correlation import (
     Verdict,
     correlate,
     is_storm,
+    joins,
     newer,
     starts_unasked,
 )
@@ -118,7 +119,10 @@ class Correlator:
         stronger = None
         if policy.preauthorised and not at_once:
             stronger = self.store.newest(correlation_key(signal, classified, at_once=True))
-        spoken = spoken_key_of(signal, classified)
+        at_home = (
+            own is not None and own.standing is Standing.OPEN and joins(signal.received_at, own, policy.correlation)
+        )
+        spoken = None if at_home else spoken_key_of(signal, classified)  # its own one comes first: no need to look
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
             rules=policy.correlation, now=now, spoken=self.store.newest(spoken) if spoken else None, at_once=at_once,

@@ -58,10 +58,16 @@ def export(installation: Installation, incident: str, target: Path, only: frozen
         )
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True, mode=0o700)
     try:
+        aside.mkdir(parents=True, mode=0o700)
         made = _Export(installation, incident, aside, only).write()
         aside.rename(target)
+    except OSError as error:
+        raise EvidenceError(
+            f"{target} could not be written: {error.strerror or type(error).__name__}.",
+            now="no bundle was written, and nothing of it is left; the record and the evidence are untouched.",
+            next_step="make room there, or name another place, and export again.",
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return made.model_copy(update={"directory": str(target)})

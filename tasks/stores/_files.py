@@ -1,10 +1,12 @@
 """Files that are whole or absent: written aside, synced, renamed, directory synced."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runbooks.domain.value import Digest
@@ -33,6 +35,18 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
     with aside(path.parent) as draft:
         draft.write(data)
         draft.keep(path, mode)
+
+
+STALE_SECONDS = 24 * 3600
+
+
+def clear_stale(drafts: Iterable[Path]) -> None:
+    """Remove what nobody wrote to for a day and nobody holds: it belongs to a process that died."""
+    for stale in drafts:
+        with contextlib.suppress(OSError), stale.open("rb") as held:
+            if stale.stat().st_mtime < time.time() - STALE_SECONDS:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stale.unlink()
 
 
 class Draft:

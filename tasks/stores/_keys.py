@@ -2,20 +2,26 @@
 
 One file per collection: 32 bytes for the content, 32 for the salts, as JSON. The directory is 0700 and every file
 0600; anything wider is refused, because a key that others can read protects nothing.
+
+While its collection is being sealed a key is a draft, held by whoever seals. What a process that died left as one is
+removed after a day, and with it all that could read the packs that nothing names.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from runbooks.domain.errors import EvidenceError
-from tasks.stores._files import sync_directory, write_new
+from tasks.stores._files import clear_stale, sync_directory, write_new
 
 _ID = re.compile(r"COL-[0-9A-F]{24}")
+_DRAFT = ".sealing"
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,13 +44,28 @@ class KeyDirectory:
         self._place = place
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._guard(place, 0o077)
+        clear_stale([*place.glob(f"*{_DRAFT}"), *place.glob(".draft-*")])
 
-    def make(self, collection: str) -> Keys:
-        """New keys for a new collection, durable before return."""
+    @contextlib.contextmanager
+    def make(self, collection: str) -> Iterator[Keys]:
+        """New keys for a new collection, durable before it begins; they stay when its sealing ends without an error."""
         keys = Keys(secrets.token_bytes(32), secrets.token_bytes(32))
         text = json.dumps({"collection": collection, "content": keys.content.hex(), "salts": keys.salts.hex()})
-        write_new(self._file(collection), text.encode(), mode=0o600)
-        return keys
+        file = self._file(collection)
+        draft = file.with_suffix(_DRAFT)
+        write_new(draft, text.encode(), mode=0o600)
+        done = False
+        try:
+            with draft.open("rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                yield keys
+                draft.rename(file)
+                sync_directory(self._place)
+            done = True
+        finally:
+            for left in () if done else (draft, file):
+                with contextlib.suppress(OSError):
+                    left.unlink()
 
     def read(self, collection: str) -> Keys:
         """The keys of a collection."""
@@ -82,11 +103,6 @@ class KeyDirectory:
                 os.fsync(handle.fileno())
             file.unlink()
         sync_directory(self._place)
-
-    def discard(self, collection: str) -> None:
-        """Remove keys that no collection came to use; a failed sealing's tidying, so nothing is raised."""
-        with contextlib.suppress(OSError):
-            self._file(collection).unlink()
 
     def _file(self, collection: str) -> Path:
         return self._place / f"{_sound(collection)}.json"

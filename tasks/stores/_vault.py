@@ -1,7 +1,7 @@
 """A vault over any shelf that can keep whole files under their digest: sealing, reading, proving, erasing.
 
-Order of a sealing, each step durable before the next: keys, packs one by one, leaves. A crash anywhere leaves orphans
-that nothing names. A sealing that is begun again is another collection, with an identifier and keys of its own.
+Order of a sealing, each step durable before the next: keys, as a draft; packs one by one; leaves; the keys for good. A
+crash anywhere leaves orphans that nothing names, and that nobody can read once the draft of their keys is cleared. A sealing that is begun again is another collection, with an identifier and keys of its own.
 """
 
 import re
@@ -90,15 +90,10 @@ class ShelfVault:
         now: Callable[[], Instant],
     ) -> Sealed:
         name, started = new_id(), now()
-        try:
-            with _storing(), aside(self._shelf.drafts) as leaves:
-                keys = self._keys.make(name)
-                intake = _Intake(items, keys.salts, leaves)
-                packs = tuple(self._packs(frames(intake.stream(), name, keys.content)))
-                self._shelf.keep(leaves)
-        except BaseException:
-            self._keys.discard(name)
-            raise
+        with _storing(), aside(self._shelf.drafts) as leaves, self._keys.make(name) as keys:
+            intake = _Intake(items, keys.salts, leaves)
+            packs = tuple(self._packs(frames(intake.stream(), name, keys.content)))
+            self._shelf.keep(leaves)
         said = facts() if callable(facts) else facts
         collection = evidence.Collection(
             id=name,

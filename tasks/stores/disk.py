@@ -1,31 +1,27 @@
 """The vault on a local disk: `objects/ab/…` named by digest, read-only files, drafts beside them."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from runbooks.domain.errors import EvidenceError
 from runbooks.domain.value import Digest
-from tasks.stores._files import Draft, make_directory, sync_directory
+from tasks.stores._files import Draft, clear_stale, make_directory, sync_directory
 from tasks.stores._keys import KeyDirectory
 from tasks.stores._vault import ShelfVault, hexadecimal
 
 _PIECE = 1 << 20
-_STALE_SECONDS = 24 * 3600
 
 
 class DiskShelf:
-    """Whole objects in a directory. A draft that nobody wrote to for a day belongs to a process that died."""
+    """Whole objects in a directory."""
 
     def __init__(self, location: Path) -> None:
         self._objects = location / "objects"
         self.drafts = location / "drafts"
         make_directory(self._objects)
         make_directory(self.drafts)
-        for stale in self.drafts.iterdir():
-            if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
-                stale.unlink(missing_ok=True)
+        clear_stale(self.drafts.iterdir())
 
     def keep(self, draft: Draft) -> None:
         path = self._path(draft.digest)

@@ -16,7 +16,7 @@ from runbooks.domain.errors import EvidenceError
 from runbooks.domain.value import Digest
 from tasks.stores._bucket import Bucket, Version
 from tasks.stores._bucket_errors import BucketError
-from tasks.stores._files import Draft, make_directory, write_new
+from tasks.stores._files import Draft, clear_stale, make_directory, write_new
 from tasks.stores._keys import KeyDirectory
 from tasks.stores._vault import ShelfVault, hexadecimal
 
@@ -30,6 +30,7 @@ class BucketShelf:
         self._notes = home / "versions" / bucket.name
         make_directory(self.drafts)
         make_directory(self._notes)
+        clear_stale(self.drafts.iterdir())
 
     def keep(self, draft: Draft) -> None:
         sha256 = hexadecimal(draft.digest)

@@ -1,6 +1,7 @@
 """What an export hands over, what it leaves out, and that tools which know nothing of quell agree."""
 
 import ast
+import errno
 import json
 import os
 import re
@@ -18,10 +19,10 @@ from runbooks.domain.errors import EvidenceError
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.ledger import EntryType
 from tasks import verifier
-from tasks.bundle import export
+from tasks.bundle import _Export, export
 from tasks.verifier import verify
 from tests.contracts.bundle.conftest import Case
-from tests.contracts.bundle.ground import an_incident, judged, load, store
+from tests.contracts.bundle.ground import an_export, an_incident, judged, load, store
 
 
 def _run(*words: str | Path, where: Path, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -197,3 +198,23 @@ def test_the_commands_export_and_verify(
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False
     assert any(one["where"] == "data/extra" and one["means"] for one in found["findings"])
+
+
+def test_a_disk_that_is_full_leaves_no_half_bundle_and_says_so(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = _Export._file
+
+    def full(self: _Export, path: str, data: bytes, *, again: bool = False) -> None:
+        if path == bundle.PROOFS:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, path, data, again=again)
+
+    monkeypatch.setattr(_Export, "_file", full)
+    with pytest.raises(EvidenceError, match="No space left on device") as raised:
+        export(case.place, case.incident, tmp_path / "b", None)
+    assert "nothing of it is left" in raised.value.now
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    files, key = an_export(case.place, case.incident, tmp_path / "b")
+    assert judged(files, key).sound

@@ -92,7 +92,7 @@ class _Export:
             count=len(entries) + 1, disclosed=tuple(sorted(self._wanted)), items=items, withheld=withheld,
             withheld_objects=tuple(withheld_objects), erased=tuple(erased),
         )  # fmt: skip
-        last = self._seal(seal, report)
+        last = self._seal(seal, report, house)
         if last.incident_seq != len(entries):  # something was recorded while we read
             raise EvidenceError(
                 f"{self._incident} went on while it was exported.", now="no bundle was written.",
@@ -197,12 +197,13 @@ class _Export:
             self._file(f"{folder}/namespace", f"{namespace}\n".encode())
             self._file(f"{folder}/verify-time", at.encode())
 
-    def _seal(self, seal: bundle.Export, report: bytes) -> LedgerEntry:
+    def _seal(self, seal: bundle.Export, report: bytes, house: list[LedgerEntry]) -> LedgerEntry:
         return self._home.pen(door_actor("export")).write(
             EntryType.BUNDLE_EXPORTED, f"exported/{self._incident}/{clock()}", incident=self._incident,
             subject={
                 "report": digest_of(report), "verifier": digest_of(_verifier()), "guide": digest_of(guide()),
                 "decisions": bundle.listing_digest(self._manifest, "data/decisions/"),
+                "installation": digest_of(_lines(house)),
             },
             body={"export": seal.as_json()},
         )  # fmt: skip
@@ -211,7 +212,7 @@ class _Export:
         for lines, proofs, some in (
             (bundle.ENTRIES, bundle.PROOFS, entries), (bundle.HOUSE_ENTRIES, bundle.HOUSE_PROOFS, house),
         ):  # fmt: skip
-            self._file(lines, b"".join(entry.core() + b"\n" for entry in some))
+            self._file(lines, _lines(some))
             self._file(proofs, b"".join(bundle.proof_line(e.index, tree.inclusion(e.index)) for e in some))
 
     def _anchors(self, house: list[LedgerEntry], note: SignedNote, tree: Tree) -> set[int]:
@@ -281,6 +282,10 @@ class _Counted:
             yield record
             self.count += 1
             self._next = next(self._records, None)
+
+
+def _lines(entries: list[LedgerEntry]) -> bytes:
+    return b"".join(entry.core() + b"\n" for entry in entries)
 
 
 def _verifier() -> bytes:

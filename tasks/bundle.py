@@ -24,7 +24,7 @@ from tasks.checkpoints import checkpoint_at, tree_of
 from tasks.guide import guide
 from tasks.installation import Installation
 from tasks.keys import log_key
-from tasks.ledger import clock, door_actor
+from tasks.ledger import beginnings_before, clock, door_actor
 from tasks.proofs import allowed_signers
 from tasks.report import report_html
 
@@ -112,7 +112,7 @@ class _Export:
         )  # fmt: skip
 
     def _house(self, entries: list[LedgerEntry]) -> list[LedgerEntry]:
-        """Entries of the installation that the incident rests on: all keys, its own report, anchors as far as it goes.
+        """Entries of the installation that the incident rests on: all keys, its own report, its runs, anchors as far as it goes.
 
         Of the configurations before it: the active one, and the one whose owners made it so.
         """
@@ -122,7 +122,8 @@ class _Export:
         before = [e for e in found if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < opened]
         told = self._home.store.find(f"report/{entries[0].subject.get('report')}")
         kept = [e for e in found if e not in before[:-2]] + ([told] if told else [])
-        return sorted([*kept, *anchors_between(self._home, opened, until)], key=lambda entry: entry.index)
+        kept += [*anchors_between(self._home, opened, until), *beginnings_before(self._home.store, entries)]
+        return sorted(kept, key=lambda entry: entry.index)
 
     def _objects(self, entries: list[LedgerEntry]) -> list[str]:
         """Write what entries refer to; returns the names of what is withheld."""

@@ -6,7 +6,6 @@ again. An input that was withheld makes a step "not recomputed", never "agrees".
 """
 
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -15,39 +14,21 @@ from runbooks.domain.approval import ApprovalRequest, Decision, Proof, Purpose, 
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.containment import ContainmentAction, ContainmentStatus, Plan
+from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.planning import alternatives_to, make_plan
 from runbooks.domain.recovery import RecoveryVerdict, Trial, judge_recovery
+from runbooks.domain.rejudging import classified_again, probed_again, raised_again, request_again, seal_again
+from runbooks.domain.replayed import Outcome, Step
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.severity import judge_severity
 from runbooks.domain.value import Digest, Value
 
+__all__ = ["Outcome", "Replay", "Step", "WithheldError"]
 V = TypeVar("V", bound=Value)
-
-
-class Outcome(StrEnum):
-    """What came of making a judgement again."""
-
-    AGREES = "agrees"
-    DIFFERS = "differs"
-    WITHHELD = "not recomputed"
-    TOLD = "told"
-    """The entry holds no judgement; it is shown so that the film has no gap."""
-
-
-class Step(Value):
-    """One entry, replayed."""
-
-    entry: int
-    at: str
-    type: EntryType
-    outcome: Outcome
-    what: str
-    differences: tuple[str, ...] = ()
 
 
 class WithheldError(LookupError):
@@ -72,7 +53,8 @@ class Replay:
             EntryType.REQUEST_EXPIRED: self._settled, EntryType.EFFECT_SENDING: self._sending,
             EntryType.EFFECT_APPLIED: self._applied, EntryType.PROBES_JUDGED: self._probed,
             EntryType.CONTAINMENT_JUDGED: self._contained, EntryType.RECOVERY_JUDGED: self._recovered,
-            EntryType.INCIDENT_CLOSED: self._closed,
+            EntryType.INCIDENT_CLOSED: self._closed, EntryType.SEVERITY_CHANGED: self._raised,
+            EntryType.INCIDENT_RECLASSIFIED: self._classified,
         }  # fmt: skip
         for entry in self._entries:
             judge = again.get(entry.type)
@@ -103,11 +85,20 @@ class Replay:
             ("drill mark", entry.body["drill"], incident.drill), ("report", incident.report, entry.subject["report"]),
         )  # fmt: skip
 
+    def _classified(self, entry: LedgerEntry) -> list[str]:
+        return classified_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
+    def _raised(self, entry: LedgerEntry) -> list[str]:
+        return raised_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
     def _sealed(self, entry: LedgerEntry) -> list[str]:
         manifest = self._get(entry, "manifest", Manifest)
-        sealed = {e.subject["collection"] for e in self._before(entry) if e.type is EntryType.COLLECTION_SEALED}
+        sealings = [e for e in self._before(entry) if e.type is EntryType.COLLECTION_SEALED]
+        sealed = {e.subject["collection"] for e in sealings}
+        cut = {e.subject["collection"] for e in sealings if e.body["failure"]}
         listed = {collection.digest() for collection in manifest.collections}
-        return differences_of(
+        wanted = [self._parse(book, Runbook).evidence for book in self._books(entry)]
+        return seal_again(manifest, wanted, cut) + differences_of(
             ("incident", manifest.incident, entry.incident), ("items", entry.body["items"], manifest.items),
             ("bytes", entry.body["bytes"], manifest.bytes),
             ("collections that were sealed", sorted(sealed), sorted(listed)),
@@ -160,7 +151,7 @@ class Replay:
         )  # fmt: skip
         if right is None:
             return ["expected a decision right that covers it, found none: nobody could have been asked"]
-        return differences_of(
+        return request_again(entry, request, right, self._before(entry)) + differences_of(
             ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
             ("people", request.people, right.people + (0 if incident.requester.proven else 1)),
             ("proofs", request.proofs, right.proofs), ("requester", request.requester, incident.requester),
@@ -215,17 +206,7 @@ class Replay:
         return found + differences_of(("act", entry.subject["action"], wanted.digest()))
 
     def _probed(self, entry: LedgerEntry) -> list[str]:
-        saw = [str(one).rpartition(": ")[2] for one in entry.body["saw"]]
-        status = ContainmentStatus(str(entry.body["status"]))
-        if status is ContainmentStatus.EFFECTIVE and (not saw or set(saw) != {"refused"}):
-            return [f"expected every path refused for `effective`, found {', '.join(saw) or 'no path'}"]
-        done = (EntryType.EFFECT_APPLIED, EntryType.EFFECT_UNDONE)
-        effect = entry.body["effect"]
-        if not any(e.type in done and e.body["effect"] == effect for e in self._before(entry)):
-            return [f"expected {entry.body['action']} done before it was probed, found nothing done"]
-        if status is ContainmentStatus.UNVERIFIED and "through" in saw:
-            return ["expected `applied` or `partial` when a path gets through, found unverified"]
-        return []
+        return probed_again(entry, self._before(entry))
 
     def _contained(self, entry: LedgerEntry) -> list[str]:
         again = judge_containment(action_rows(self._plan(entry), self._before(entry)))
@@ -259,6 +240,16 @@ class Replay:
     def _active(self, entry: LedgerEntry) -> Digest:
         found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
         return max(found, key=lambda e: e.index).subject["configuration"]
+
+    def _books(self, entry: LedgerEntry) -> list[Digest]:
+        """The runbook by the configuration that was active then, and those since the opening: a seal takes its time."""
+        activated = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED]
+        since = [e.subject["configuration"] for e in activated if self._entries[0].index < e.index < entry.index]
+        kind = self._incident(entry).archetype
+        pinned = [
+            self._parse(one, Configuration) for one in (self._active(entry), self._active(self._entries[0]), *since)
+        ]
+        return [digest for one in pinned for name, digest in one.runbooks.items() if str(name) == kind]
 
     def _subject_before(self, entry: LedgerEntry, kind: EntryType, name: str) -> Digest | None:
         return next((e.subject[name] for e in reversed(self._before(entry)) if e.type is kind), None)

@@ -78,6 +78,10 @@ class Replay:
     def _opened(self, entry: LedgerEntry) -> list[str]:
         incident, report = self._get(entry, "incident", Incident), self._get(entry, "report", Report)
         again = judge_severity(report.factors, frozenset(report.floors))
+        if incident.origin is not None and incident.severity.severity.rank < again.severity.rank:
+            again = (
+                incident.severity
+            )  # the signal's sender made it worse; no report says that, and it never made it milder
         return differences_of(
             ("severity", incident.severity.severity, again.severity), ("its reasons", incident.severity, again),
             ("severity in the entry", entry.body["severity"], again.severity),

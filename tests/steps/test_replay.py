@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from flows.doors.cli import main
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.history import Pages
@@ -268,21 +267,6 @@ def test_a_row_edited_behind_our_back_is_a_finding(people_keys: dict[str, Path],
     assert any("changed" in one.what for one in again.store.check())
     done = replay_live(again, incident, lambda _: None)
     assert any("behind quell's back" in line for line in faults(done))
-
-
-def test_the_command_walks_and_counts(
-    told: tuple[Installation, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    installation, incident = told
-    monkeypatch.setenv("QUELL_HOME", str(installation.settings.home))
-    assert main(["replay", incident, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is True
-    assert len(found["steps"]) == len(installation.store.entries(incident))
-    assert main(["replay", incident, "--step"]) == 0
-    assert "agrees" in capsys.readouterr().out
-    assert main(["replay", "INC-NNNN"]) == 3
-    assert main(["replay", "no-such-bundle"]) == 3
 
 
 def test_the_list_of_steps_is_the_code() -> None:

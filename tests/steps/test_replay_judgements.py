@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.replay import Outcome, Replay
 from runbooks.domain.severity import Severity, SeverityJudgement
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
 from runbooks.domain.value import canonical, digest_of
-from tasks.incident import raise_severity
+from tasks.incident import open_incident, raise_severity
 from tasks.installation import Installation
 from tasks.ledger import door_actor, flow_actor
 from tasks.proofs import listed_fingerprints, sign_bytes
@@ -207,3 +208,20 @@ def test_a_record_that_does_not_follow_from_its_inputs_differs(told: tuple[Insta
     change(forger)
     found = list(forger.differences())
     assert any(type_ is kind and words in text for type_, text in found), found
+
+
+def test_a_signal_that_was_judged_worse_than_its_report_is_no_difference(told: tuple[Installation, str]) -> None:
+    """Its sender's own word makes it worse; a milder one than the report gives is found all the same."""
+    installation, incident = told
+    opened = installation.store.entries(incident)[0]
+    report = Report.from_bytes(installation.vault.get(opened.subject["report"])).model_copy(update={"floors": ()})
+    worst = SeverityJudgement(severity=Severity.SEV1, reasons=("its sender says so",), provisional=False)
+    signalled = open_incident(
+        installation, report, Archetype.PROMPT_INJECTION, drill=True, opener=door_actor("practice"), material=b"signal",
+        judged=worst, origin=Origin(source="practice", fresh=True, delivery="RCP-1"),
+    )  # fmt: skip
+    assert signalled.severity == worst
+    forger = _Forger(installation, signalled.id)
+    assert not list(forger.differences())
+    forger.thing(EntryType.INCIDENT_OPENED, "incident", lambda v: v["severity"].update(severity="SEV4"))
+    assert list(forger.differences())

@@ -2,37 +2,37 @@
 
 import json
 import re
-import shutil
-import subprocess
-import tempfile
-from hashlib import sha256
 from pathlib import Path
 
 from runbooks.domain import bundle
 from runbooks.domain.audit import Finding, caveat, fault
 from runbooks.domain.checkpoint import Checkpoint, FormatError, VerifierKey
-from runbooks.domain.instants import Instant, moment
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.merkle import is_consistent
-from runbooks.domain.timestamp import NoStampError, read_response, request_for
-from runbooks.domain.value import Digest, canonical
+from runbooks.domain.value import canonical
 from tasks.bag import Bag, read
 from tasks.checkpoints import open_note
+from tasks.stamp_check import check_stamps
 
 _FOLDER = "data/anchors/"
 _NAME = re.compile(r"data/anchors/([1-9][0-9]{0,18})\.(note|body|tsq|tsr)")
+_PARTS = {"checkpoint": "note", "tsq": "tsq", "tsr": "tsr"}
+"""How a file of an anchor ends, by the name that its entry gives to its digest."""
 _REWRITTEN = "the log was rewritten after this head was put out of the operator's reach."
 MOST_COPIES = 1_000_000
 
 
 def check_anchors(
     bag: Bag, head: Checkpoint, keys: list[VerifierKey], findings: list[Finding], checked: dict[str, int], *,
-    authority: Path | None, copies: Path | None, opened: int, recorded: set[Digest],
+    authority: Path | None, copies: Path | None, entries: list[LedgerEntry], house: list[LedgerEntry],
 ) -> None:  # fmt: skip
     """Every earlier head leads to this one; every time-stamp is over its head; the auditor's copies say the same.
 
-    `recorded`: digests that entries of the log name. An anchor of an earlier head is on record; the newest cannot be yet.
+    An anchor of an earlier head is on record in `house`, and one that is on record is here; the newest cannot be yet.
     """
     names = [name for name in bag.names() if name.startswith(_FOLDER) and name != bundle.CONSISTENCY]
+    opened = entries[0].index if entries else 0
+    there, recorded = set(names), {digest for entry in house for digest in entry.subject.values()}
     paths = _paths(bag, findings)
     heads: dict[int, Checkpoint] = {}
     for name in names:
@@ -55,9 +55,15 @@ def check_anchors(
         and int(part[1]) < head.size
         and "sha256:" + bag.sha256(name) not in recorded
     ]
+    findings += [
+        fault(name, f"is not here; entry {entry.index} says that it was anchored.", "an anchor was taken out.")
+        for entry in house
+        if entry.type is EntryType.CHECKPOINT_ANCHORED
+        for part in entry.subject
+        if (name := f"{_FOLDER}{entry.body.get('size')}.{_PARTS.get(part)}") not in there
+    ]
     stamps = [name for name in names if name.endswith(".tsr")]
-    for name in stamps:
-        _stamp(bag, name, heads, authority, findings)
+    vouched = check_stamps(bag, stamps, heads, entries, authority, findings)
     findings += [
         fault(name, "stands without its note or response.", "a part of an anchor was taken out.")
         for name in names
@@ -65,13 +71,19 @@ def check_anchors(
     ]
     covered = max(heads, default=0)
     checked["anchors"], checked["time_stamps"] = len(heads), len(stamps)
+    if copies is not None:
+        vouched = max(vouched, _copies(copies, head, keys, paths, opened, findings, checked))
     if covered < head.size:
         findings.append(
             caveat(_FOLDER, f"entries {max(covered, opened)} to {head.size - 1} are covered by no anchor.",
                    "whoever holds the log's key could have written them anew until this bundle was handed over.")
         )  # fmt: skip
-    if copies is not None:
-        _copies(copies, head, keys, paths, opened, findings, checked)
+    elif vouched < head.size:
+        findings.append(
+            caveat(_FOLDER, f"entries {max(vouched, opened)} to {head.size - 1}: the heads over them came with this "
+                   "bundle, without a time-stamp.",
+                   "whoever holds the log's key can make such heads: give --anchor, your own copy of those kept elsewhere.")
+        )  # fmt: skip
 
 
 def _whole(name: str, names: list[str]) -> bool:
@@ -114,66 +126,17 @@ def _joined(
         findings.append(fault(where, f"the head of size {anchor.size} does not lead to this one.", _REWRITTEN))
 
 
-def _stamp(bag: Bag, name: str, heads: dict[int, Checkpoint], authority: Path | None, findings: list[Finding]) -> None:
-    found = _NAME.fullmatch(name)
-    anchor = heads.get(int(found[1])) if found else None
-    if anchor is None:
-        return
-    try:
-        token = read(bag, name, 1 << 20)
-        stamp = read_response(token)
-    except (KeyError, ValueError) as error:
-        said = str(error) if isinstance(error, NoStampError) else "cannot be read"
-        findings.append(fault(name, f"{said}.", "this time-stamp was changed; it proves nothing."))
-        return
-    imprint = sha256(anchor.body())
-    try:
-        asked = read(bag, name.replace(".tsr", ".tsq"), 4096)
-    except (KeyError, ValueError):
-        asked = b""
-    if stamp.imprint != imprint.hexdigest():
-        findings.append(fault(name, "is over something else than its head.", "it was exchanged; it proves nothing."))
-    elif stamp.nonce is None or asked != request_for(imprint.digest(), stamp.nonce):
-        findings.append(
-            fault(name.replace(".tsr", ".tsq"), "is not the request that was answered.", "it was exchanged.")
-        )
-    elif authority is None:
-        findings.append(
-            caveat(name, f"says {stamp.at}; its signature was not checked.", "give --tsa-ca to have it checked.")
-        )
-    else:
-        _verified(token, anchor.body(), authority, name, stamp.at, findings)
-
-
-def _verified(token: bytes, body: bytes, authority: Path, name: str, at: Instant, findings: list[Finding]) -> None:
-    """By openssl, with the certificates judged at the time of the stamp: an authority's certificate may end later."""
-    program = shutil.which("openssl")
-    if program is None:
-        findings.append(fault(name, "could not be checked: openssl is not installed.", "it is not proven by this."))
-        return
-    with tempfile.TemporaryDirectory(prefix="quell-stamp-") as private:
-        response, data = Path(private) / "token", Path(private) / "body"
-        response.write_bytes(token)
-        data.write_bytes(body)
-        command = [program, "ts", "-verify", "-data", str(data), "-in", str(response), "-CAfile", str(authority)]
-        command += ["-attime", str(int(moment(at).timestamp()))]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
-    if done.returncode:
-        findings.append(
-            fault(
-                name, "its signature does not hold under this authority.", "it was forged, or is of another authority."
-            )
-        )
-
-
 def _copies(
     place: Path, head: Checkpoint, keys: list[VerifierKey], paths: dict[int, list[bytes]], opened: int,
     findings: list[Finding], checked: dict[str, int],
-) -> None:  # fmt: skip
-    """The auditor's own copies of anchored heads: each since the opening must lead to the head of this bundle."""
+) -> int:  # fmt: skip
+    """The auditor's own copies of anchored heads: each since the opening must lead to the head of this bundle.
+
+    Returns the size of the largest one that agrees.
+    """
     folder = place / head.origin if (place / head.origin).is_dir() else place
     files = sorted(folder.glob("*.note"))[:MOST_COPIES]
-    agreed = later = 0
+    agreed = later = largest = 0
     for file in files:
         try:
             copy, _ = open_note(file.read_bytes()[: 1 << 17], keys)
@@ -187,7 +150,8 @@ def _copies(
         elif copy.size > opened:
             before = len(findings)
             _joined(copy, head, [] if copy.size == head.size else paths.get(copy.size), str(file), findings)
-            agreed += len(findings) == before
+            if len(findings) == before:
+                agreed, largest = agreed + 1, max(largest, copy.size)
     checked["copies_that_agree"] = agreed
     if not files:
         findings.append(fault(str(place), f"holds no head of {head.origin}.", "nothing was compared with your copies."))
@@ -195,3 +159,4 @@ def _copies(
         findings.append(
             caveat(str(folder), f"{later} copies are newer than this bundle.", "they were not compared with it.")
         )
+    return largest

@@ -24,7 +24,7 @@ from tasks.checkpoints import checkpoint_at, tree_of
 from tasks.guide import guide
 from tasks.installation import Installation
 from tasks.keys import log_key
-from tasks.ledger import clock, door_actor
+from tasks.ledger import beginnings_before, clock, door_actor
 from tasks.proofs import allowed_signers
 from tasks.report import report_html
 
@@ -98,7 +98,7 @@ class _Export:
             count=len(entries) + 1, disclosed=tuple(sorted(self._wanted)), items=items, withheld=withheld,
             withheld_objects=tuple(withheld_objects), erased=tuple(erased),
         )  # fmt: skip
-        last = self._seal(seal, report)
+        last = self._seal(seal, report, house)
         if last.incident_seq != len(entries):  # something was recorded while we read
             raise EvidenceError(
                 f"{self._incident} went on while it was exported.", now="no bundle was written.",
@@ -118,7 +118,7 @@ class _Export:
         )  # fmt: skip
 
     def _house(self, entries: list[LedgerEntry]) -> list[LedgerEntry]:
-        """Entries of the installation that the incident rests on: all keys, its own report, anchors as far as it goes.
+        """Entries of the installation that the incident rests on: all keys, its own report, its runs, anchors as far as it goes.
 
         Of the configurations before it: the active one, and the one whose owners made it so.
         """
@@ -128,7 +128,8 @@ class _Export:
         before = [e for e in found if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < opened]
         told = self._home.store.find(f"report/{entries[0].subject.get('report')}")
         kept = [e for e in found if e not in before[:-2]] + ([told] if told else [])
-        return sorted([*kept, *anchors_between(self._home, opened, until)], key=lambda entry: entry.index)
+        kept += [*anchors_between(self._home, opened, until), *beginnings_before(self._home.store, entries)]
+        return sorted(kept, key=lambda entry: entry.index)
 
     def _objects(self, entries: list[LedgerEntry]) -> list[str]:
         """Write what entries refer to; returns the names of what is withheld."""
@@ -203,12 +204,13 @@ class _Export:
             self._file(f"{folder}/namespace", f"{namespace}\n".encode())
             self._file(f"{folder}/verify-time", at.encode())
 
-    def _seal(self, seal: bundle.Export, report: bytes) -> LedgerEntry:
+    def _seal(self, seal: bundle.Export, report: bytes, house: list[LedgerEntry]) -> LedgerEntry:
         return self._home.pen(door_actor("export")).write(
             EntryType.BUNDLE_EXPORTED, f"exported/{self._incident}/{clock()}", incident=self._incident,
             subject={
                 "report": digest_of(report), "verifier": digest_of(_verifier()), "guide": digest_of(guide()),
                 "decisions": bundle.listing_digest(self._manifest, "data/decisions/"),
+                "installation": digest_of(_lines(house)),
             },
             body={"export": seal.as_json()},
         )  # fmt: skip
@@ -217,7 +219,7 @@ class _Export:
         for lines, proofs, some in (
             (bundle.ENTRIES, bundle.PROOFS, entries), (bundle.HOUSE_ENTRIES, bundle.HOUSE_PROOFS, house),
         ):  # fmt: skip
-            self._file(lines, b"".join(entry.core() + b"\n" for entry in some))
+            self._file(lines, _lines(some))
             self._file(proofs, b"".join(bundle.proof_line(e.index, tree.inclusion(e.index)) for e in some))
 
     def _anchors(self, house: list[LedgerEntry], note: SignedNote, tree: Tree) -> set[int]:
@@ -287,6 +289,10 @@ class _Counted:
             yield record
             self.count += 1
             self._next = next(self._records, None)
+
+
+def _lines(entries: list[LedgerEntry]) -> bytes:
+    return b"".join(entry.core() + b"\n" for entry in entries)
 
 
 def _verifier() -> bytes:

@@ -14,14 +14,15 @@ It was made by quell and asks for no trust in it. You need one thing that is **n
 ## With quell, anywhere, offline
 
     quell verify . --key LOG-KEY [--tsa-ca tsa-ca.pem] [--anchor COPY-OF-THE-ANCHOR-DIRECTORY]
-    quell replay .                                 was it decided rightly? recomputes every judgement
+    quell replay . --key LOG-KEY                   was it decided rightly? recomputes every judgement
 
 ## With stock tools
 
     sha256sum -c manifest-sha256.txt tagmanifest-sha256.txt
     bagit.py --validate .
-    for t in data/anchors/*.tsr; do
-      openssl ts -verify -data "${t%.tsr}.body" -in "$t" -CAfile tsa-ca.pem
+    for t in data/anchors/*.tsr; do              # as of the time of the stamp: the authority's certificate may have ended
+      at=$(openssl ts -reply -in "$t" -text 2>/dev/null | sed -n 's/^Time stamp: //p')
+      openssl ts -verify -attime "$(date -d "$at" +%s)" -data "${t%.tsr}.body" -in "$t" -CAfile tsa-ca.pem
     done
     for d in data/decisions/*/; do
       ssh-keygen -Y verify -f "$d/allowed_signers" -I "$(cat "$d/person")" -n "$(cat "$d/namespace")" \\
@@ -47,7 +48,8 @@ not signed by the person.
 
 ## What it cannot show
 
-What was never recorded. What the operator did with the log's key since the last anchor. Whether a source told the truth.
+What was never recorded. What the operator did with the log's key before the first time-stamp, or your first copy of an
+anchored head, that covers an entry: `quell verify` says which entries were stamped late. Whether a source told the truth.
 """
 
 

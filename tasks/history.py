@@ -51,7 +51,8 @@ def mirror_history(incident_id: str) -> None:
     states: list[Page] = next(
         (json.loads(page)["states"] for run, page in zip(found, pages, strict=True) if str(run.id) == mine), []
     )
-    for state in endings_of_the_living(states):
+    restarts = installation.store.entries(incident_id, types=(EntryType.RESPONSE_RESTARTED,))
+    for state in endings_of_the_living(restarts, str(mine), states):
         writer.write(
             EntryType.RUN_INTERFERED, f"interfered/{mine}/{state['id']}", incident=incident_id,
             body={

@@ -38,6 +38,13 @@ def _started(pid: int) -> str:
     return "" if fields[0] in ("Z", "X") else fields[19]
 
 
+def beginnings_before(store: LedgerStore, entries: list[LedgerEntry]) -> list[LedgerEntry]:
+    """What was written on the runs of an incident before it stood: the keeper let one begin again."""
+    runs = {entry.flow_run_id for entry in entries if entry.flow_run_id}
+    found = store.walk(types=(EntryType.RESPONSE_RESTARTED,))
+    return [entry for entry in found if entry.incident is None and entry.flow_run_id in runs]
+
+
 def this_process(what: str) -> str:
     """Name of this process as holder of claims and leases: machine, boot, process id, start time, and what it is."""
     pid = os.getpid()

@@ -21,6 +21,7 @@ from runbooks.domain.value import Digest, Value, canonical, digest_of
 from tasks.bag import Bag, open_bag, read
 from tasks.bundle_content import activation_follows, records
 from tasks.installation import Installation
+from tasks.ledger import beginnings_before
 from tasks.proofs import listed_fingerprints, verify_bytes
 from tasks.verification import verify_bundle
 
@@ -53,7 +54,8 @@ def replay_live(installation: Installation, incident: str, pages_now: Callable[[
     try:
         installation.incident(incident)
         entries = installation.store.entries(incident)
-        house = list(installation.store.walk(types=(EntryType.CONFIGURATION_ACTIVATED,)))
+        activated = installation.store.walk(types=(EntryType.CONFIGURATION_ACTIVATED,))
+        house = [*activated, *beginnings_before(installation.store, entries)]
     except LedgerError as error:
         findings.append(
             fault(
@@ -114,7 +116,7 @@ def _judge(
                 caveat(f"entry {step.entry}", f"{step.type}: {step.differences[0]}.", "this step was not judged again.")
             )
     findings += _signatures(entries, house, get)
-    findings += compare(entries, mirrors, now, STEPS)
+    findings += compare(entries, mirrors, now, STEPS, house)
     counts = {kind: sum(s.outcome is kind for s in steps) for kind in Outcome}
     checked = {
         "entries": len(steps), "judged again": counts[Outcome.AGREES] + counts[Outcome.DIFFERS],

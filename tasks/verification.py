@@ -7,7 +7,8 @@ Checks, in order; each adds its findings and the next goes on with what can be r
 4. objects      each has the digest in its name and an entry refers to it; nothing that should be there is missing
 5. evidence     collections as sealed, leaves give the root, disclosed items are leaves, withheld ones are counted
 6. decisions    what people signed is what the log holds, by a key that the configuration of that moment lists
-7. anchors      earlier heads lead to this one; time-stamps are over them; the auditor's own copies agree
+7. anchors      those on record are here; earlier heads lead to this one; time-stamps are over them and fit the entries'
+                own times (`tasks/stamp_check.py`); the auditor's own copies agree
 """
 
 import itertools
@@ -68,8 +69,7 @@ def verify_bundle(
         check_decisions(reading.bag, reading.entries + reading.house, reading.findings, reading.checked)
         check_anchors(
             reading.bag, reading.head, reading.known, reading.findings, reading.checked, authority=authority,
-            copies=anchors, opened=reading.entries[0].index if reading.entries else 0,
-            recorded={digest for entry in reading.house for digest in entry.subject.values()},
+            copies=anchors, entries=reading.entries, house=reading.house,
         )  # fmt: skip
     return reading
 
@@ -214,7 +214,10 @@ def _chain(reading: Reading) -> None:
 
 
 def _sealed_files(reading: Reading, last: LedgerEntry, seal: bundle.Export) -> None:
-    for name, subject in ((bundle.REPORT, "report"), ("verify.py", "verifier"), ("VERIFY.md", "guide")):
+    sealed = {bundle.REPORT: "report", "verify.py": "verifier", "VERIFY.md": "guide"}
+    if "installation" in last.subject:  # bundles before 3 did not say it
+        sealed[bundle.HOUSE_ENTRIES] = "installation"
+    for name, subject in sealed.items():
         if name not in reading.bag.names() or "sha256:" + reading.bag.sha256(name) != last.subject.get(subject):
             reading.findings.append(
                 fault(name, "is not the one that the last entry names.", "it was changed after the export.")

@@ -5,16 +5,19 @@
 
 LOG-KEY (name+id+base64) must reach you through another channel than the bundle. Read `verify` at the end first: it is
 the list of what is checked. Not checked: whether people decided rightly, and that no object of an entry was left out
-(both: `quell replay`), and your own copies of anchored heads (`quell verify --anchor`).
+(both: `quell replay`), your own copies of anchored heads (`quell verify --anchor`), and whether the entries' own times
+fit the time-stamps: what was stamped late could be written anew until then (`quell verify` tells).
 """
 
 import base64
 import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +75,26 @@ def bag(place: Path) -> Iterator[str]:
     for name in ("tagmanifest-sha256.txt", "manifest-sha256.txt"):
         for wanted, path in (line.split("  ", 1) for line in (place / name).read_text().splitlines()):
             file = place / path
-            if path.startswith("/") or ".." in path.split("/") or path in listed or file.is_symlink():
-                yield f"{name}: lists the impossible path {path!r}"
-            elif not file.is_file() or sha256(file.read_bytes()).hex() != wanted:
-                yield f"{path}: is missing, or differs from its digest in {name}"
+            if path.startswith("/") or ".." in path.split("/") or path in listed or file.is_symlink() \
+                    or not file.is_file() or sha256(file.read_bytes()).hex() != wanted:
+                yield f"{path!r}: is missing, differs from its digest in {name}, or is no path for a bundle"
             listed.add(path)
     there = {file.relative_to(place).as_posix() for file in place.rglob("*") if not file.is_dir()}
     yield from (f"{name}: is listed nowhere" for name in sorted(there - listed))
 
 
-def head_of(note: bytes, vkeys: list[str]) -> tuple[int, bytes, bytes]:
-    """Size, root and signed text of a C2SP checkpoint, if one of these keys signed it."""
-    text, _, signatures = note.decode().rpartition("\n\n")
+def head_of(note: Path, vkeys: list[str]) -> tuple[int, bytes]:
+    """Size and root of a C2SP checkpoint, if one of these keys signed it and its text stands beside it."""
+    text, _, signatures = note.read_bytes().decode().rpartition("\n\n")
     body, (origin, size, root) = (text + "\n").encode(), text.split("\n")
+    if note.with_suffix(".body").read_bytes() != body:
+        raise ValueError(f"{note.stem}.body: is not the signed text")
     for name, key_id, key in (vkey.split("+", 2) for vkey in vkeys):
         for line in signatures.splitlines():
             blob = base64.b64decode(line.removeprefix(f"\u2014 {name} ") if name == origin else "")
             if blob[:4].hex() == key_id and signed_by(base64.b64decode(key)[1:], blob[4:], body):
-                return int(size), base64.b64decode(root), body
-    raise ValueError("a checkpoint is not signed by the log key that you gave")
+                return int(size), base64.b64decode(root)
+    raise ValueError(f"{note.name}: a checkpoint that is not signed by the log key that you gave")
 
 
 def entries(place: Path, stem: str, proofs: str, size: int, root: bytes) -> Iterator[tuple[int, dict[str, Any], str]]:
@@ -113,28 +117,35 @@ def chain(mine: list[tuple[int, dict[str, Any], str]], size: int) -> Iterator[st
         yield f"entry {index}: is not the seal of this export: something was cut off at the end"
 
 
-def sealed_files(place: Path, seal: dict[str, str], known: set[str]) -> Iterator[str]:
-    """The report and the folder of decisions are those that the seal names; of every object an entry has the digest."""
-    if digest((place / "data/report/report.html").read_bytes()) != seal["report"]:
-        yield "data/report/report.html: is not the report that was sealed"
-    listing = {file.relative_to(place).as_posix(): sha256(file.read_bytes()).hex()
-               for file in (place / "data/decisions").rglob("*") if file.is_file()}
-    if digest(json.dumps(listing, sort_keys=True, separators=(",", ":")).encode()) != seal["decisions"]:
+def sealed_files(place: Path, seal: dict[str, Any], known: set[str]) -> Iterator[str]:
+    """Report, decisions, other entries and what is withheld are as the seal says; of every object an entry has the digest."""
+    for name, path in (("report", "data/report/report.html"), ("installation", "data/ledger/installation.jsonl")):
+        if (found := digest((place / path).read_bytes())) != seal["subject"].get(name, found):  # the second is since 3
+            yield f"{path}: is not the one that was sealed"
+    export, info = seal["body"]["export"], (place / "bag-info.txt").read_text().splitlines()
+    words = [f"class {one}: {count} items withheld" for one, count in sorted(export["withheld"].items())]
+    words += [f"object withheld: {one}" for one in export["withheld_objects"]]
+    words += [f"content of {one} cannot be read any more" for one in export["erased"]]
+    if words != [re.sub(r" \([^()]*\)", "", line[10:]) for line in info if line.startswith("Withheld: ")]:
+        yield "bag-info.txt: does not tell what was withheld"
+    listing = {f"data/decisions/{file.parent.name}/{file.name}": sha256(file.read_bytes()).hex()
+               for file in (place / "data/decisions").glob("*/*")}
+    if digest(json.dumps(listing, sort_keys=True, separators=(",", ":")).encode()) != seal["subject"]["decisions"]:
         yield "data/decisions: a decision was exchanged, added or taken out"
     for file in (place / "data/objects").iterdir():
         if (found := digest(file.read_bytes())) not in known or file.name.rpartition("-")[2] != found[7:]:
             yield f"data/objects/{file.name}: differs from its digest, or no entry refers to it"
 
 
-def evidence(place: Path, sealed: set[str]) -> Iterator[str]:
-    """Each collection is as sealed and none is missing; its leaves give its root; disclosed items are those leaves."""
-    missing = set(sealed)
-    for folder in (place / "data/evidence").iterdir():
-        told, raw = (folder / "collection.json").read_bytes(), (folder / "leaves.bin").read_bytes()
+def evidence(place: Path, sealed: set[str], export: dict[str, Any]) -> Iterator[str]:
+    """Each collection is as sealed, none is missing; its leaves give its root; as many items as the seal says are here."""
+    told = {folder: (folder / "collection.json").read_bytes() for folder in (place / "data/evidence").iterdir()}
+    shown, withheld = 0, dict[str, int]()
+    for folder, about in ((folder, json.loads(text)) for folder, text in told.items()):
+        raw = (folder / "leaves.bin").read_bytes()
         leaves, count = [raw[i : i + 32] for i in range(0, len(raw), 32)], 0
-        if digest(told) not in sealed or "sha256:" + root_over(leaves).hex() != json.loads(told)["item_root"]:
+        if digest(told[folder]) not in sealed or "sha256:" + root_over(leaves).hex() != about["item_root"]:
             yield f"data/evidence/{folder.name}: is not a collection that was sealed"
-        missing.discard(digest(told))
         for file in sorted(folder.glob("items-*.bin")):
             data, at = file.read_bytes(), 0
             while at < len(data):
@@ -143,9 +154,12 @@ def evidence(place: Path, sealed: set[str]) -> Iterator[str]:
                 if index != count or at > len(data) or sha256(b"\x00" + sha256(salt + item)) != leaves[index]:
                     raise ValueError(f"data/evidence/{folder.name}/{file.name}: item {count} is not the one sealed")
                 count += 1
-        if count not in (0, len(leaves)):
-            yield f"data/evidence/{folder.name}: {count} of {len(leaves)} items are here"
-    yield from (f"data/evidence: the collection {one} is missing" for one in missing)
+        shown += count
+        if leaves and not count and about["id"] not in export["erased"]:
+            withheld[about["evidence_class"]] = withheld.get(about["evidence_class"], 0) + len(leaves)
+    if (shown, withheld) != (export["items"], export["withheld"]):
+        yield f"data/evidence: {shown} items are here and {withheld} withheld; that is not what was sealed"
+    yield from (f"data/evidence: the collection {one} is missing" for one in sealed - set(map(digest, told.values())))
 
 
 def ssh_parts(blob: bytes) -> list[bytes]:
@@ -159,40 +173,43 @@ def decisions(place: Path, log: dict[int, dict[str, Any]]) -> Iterator[str]:
         text, armor = (folder / "statement.json").read_bytes(), (folder / "statement.json.sig").read_text()
         person, namespace = ((folder / name).read_text().strip() for name in ("person", "namespace"))
         said, entry = json.loads(text), log[int(folder.name)]
-        held = entry["body"].get("statement") or entry["body"].get("signed")
         if not all([said["person"] == person, armor == entry["body"]["proof"]["signature"],
-                    said == held if held else digest(text) in entry["subject"].values(),
+                    said in entry["body"].values() or digest(text) in entry["subject"].values(),
                     said.get("next") in (None, entry["subject"].get("configuration"))]):
             yield f"data/decisions/{folder.name}: is not what the log holds, or was signed for another step"
         blob = base64.b64decode("".join(armor.split("-----")[2].split()))[10:]
         public, space, reserved, algorithm, signature = ssh_parts(blob)
-        parts = [space, reserved, algorithm, hashlib.new(algorithm.decode(), text).digest()]
+        parts = (space, reserved, algorithm, hashlib.new(algorithm.decode(), text).digest())
         message = b"SSHSIG" + b"".join(struct.pack(">I", len(part)) + part for part in parts)
         listed = [line.split(" ") for line in (folder / "allowed_signers").read_text().splitlines()]
-        if [person, public, namespace] not in [[one[0], base64.b64decode(one[-1]), space.decode()] for one in listed]:
-            yield f"data/decisions/{folder.name}: the key is not listed for {person}, or signed something else"
-        elif not (signed_by(ssh_parts(public)[1], ssh_parts(signature)[1], message)
-                  if ssh_parts(public)[0] == b"ssh-ed25519" else
-                  agrees("ssh-keygen", "-Y", "verify", "-f", folder / "allowed_signers", "-I", person, "-n", namespace,
-                         "-s", folder / "statement.json.sig", text=text)):
-            yield f"data/decisions/{folder.name}: the signature does not hold"
+        if [person, public, namespace] not in [[one[0], base64.b64decode(one[-1]), space.decode()] for one in listed] or not (
+                signed_by(ssh_parts(public)[1], ssh_parts(signature)[1], message)
+                if ssh_parts(public)[0] == b"ssh-ed25519" else
+                agrees("ssh-keygen", "-Y", "verify", "-f", folder / "allowed_signers", "-I", person, "-n", namespace,
+                       "-s", folder / "statement.json.sig", text=text)):
+            yield f"data/decisions/{folder.name}: the key is not listed for {person}, or the signature does not hold"
 
 
-def anchors(place: Path, vkeys: list[str], size: int, root: bytes, authority: str | None) -> Iterator[str]:
-    """Every earlier head leads to this one; every time-stamp is over its head (judged when you name its authority)."""
-    lines = map(json.loads, (place / "data/anchors/consistency.jsonl").read_bytes().splitlines())
-    paths = {line["size"]: [bytes.fromhex(step) for step in line["path"]] for line in lines}
+def anchors(place: Path, vkeys: list[str], head: tuple[int, bytes], log: dict[int, Any], authority: str | None) -> Iterator[str]:
+    """Those on record are here; each earlier head leads to this one; each time-stamp is over its head (if you name its authority)."""
+    on_record = [(f"{entry['body']['size']}.{part.replace('checkpoint', 'note')}", value) for entry in log.values()
+                 if entry["type"] == "checkpoint_anchored" for part, value in entry["subject"].items()]
+    there = {file.name: digest(file.read_bytes()) for file in (place / "data/anchors").iterdir()}
+    yield from (f"data/anchors/{name}: is missing, or was exchanged" for name, value in on_record if there.get(name) != value)
+    paths = {line["size"]: [bytes.fromhex(step) for step in line["path"]]
+             for line in map(json.loads, (place / "data/anchors/consistency.jsonl").read_bytes().splitlines())}
     for file in sorted((place / "data/anchors").glob("*.note")):
-        old, old_root, body = head_of(file.read_bytes(), vkeys)
+        (old, old_root), (size, root) = head_of(file, vkeys), head
         start, *rest = paths[old] if old & (old - 1) and old != size else [old_root, *paths[old]]
         level = (old & -old).bit_length() - 1
-        if climb(old - 1 >> level, size - 1 >> level, start, start, rest) != (old_root, root) and (old, old_root) != (size, root):
+        if climb(old - 1 >> level, size - 1 >> level, start, start, rest) != (old_root, root) and (old, old_root) != head:
             yield f"data/anchors/{file.name}: does not lead to this head: the log was rewritten since"
-        if file.with_suffix(".body").read_bytes() != body:
-            yield f"data/anchors/{file.stem}.body: is not the signed text"
         token, stamped = file.with_suffix(".tsr"), file.with_suffix(".body")
-        if authority and token.exists() and not agrees("openssl", "ts", "-verify", "-data", stamped, "-in", token, "-CAfile", authority):
-            yield f"data/anchors/{token.name}: the time-stamp does not hold"
+        if authority and token.exists():  # certificates are judged as of the time that it tells
+            told = re.findall(rb"\x09\x10\x01\x04.*?\x18.(\d{14})", token.read_bytes(), re.DOTALL)[0].decode()  # TSTInfo.genTime
+            at = str(int(datetime.strptime(told + "+0000", "%Y%m%d%H%M%S%z").timestamp()))
+            if not agrees("openssl", "ts", "-verify", "-data", stamped, "-in", token, "-CAfile", authority, "-attime", at):
+                yield f"data/anchors/{token.name}: the time-stamp does not hold"
 
 
 def verify(place: Path, vkey: str, authority: str | None = None) -> list[str]:
@@ -200,16 +217,14 @@ def verify(place: Path, vkey: str, authority: str | None = None) -> list[str]:
     wrong: list[str] = []
     try:
         wrong += bag(place)
-        size, root, body = head_of((place / "data/checkpoint").read_bytes(), [vkey])
-        mine = list(entries(place, "entries", "proofs", size, root))
-        log = {i: entry for i, entry, _ in [*mine, *entries(place, "installation", "installation-proofs", size, root)]}
+        head = head_of(place / "data/checkpoint", [vkey])
+        mine = list(entries(place, "entries", "proofs", *head))
+        log = {i: entry for i, entry, _ in [*mine, *entries(place, "installation", "installation-proofs", *head)]}
         named = [(name, value) for entry in log.values() for name, value in entry["subject"].items()]
         earlier = [entry["body"]["vkey"] for entry in log.values() if entry["type"] == "key_added"]  # all in this log
-        if (place / "data/checkpoint.body").read_bytes() != body:
-            wrong.append("data/checkpoint.body: is not the signed text")
-        wrong += [*chain(mine, size), *sealed_files(place, mine[-1][1]["subject"], {value for _, value in named})]
-        wrong += evidence(place, {value for name, value in named if name in ("collection", "before")})
-        wrong += [*decisions(place, log), *anchors(place, [vkey, *earlier], size, root, authority)]
+        wrong += [*chain(mine, head[0]), *sealed_files(place, mine[-1][1], {value for _, value in named})]
+        wrong += evidence(place, {it for name, it in named if name in ("collection", "before")}, mine[-1][1]["body"]["export"])
+        wrong += [*decisions(place, log), *anchors(place, [vkey, *earlier], head, log, authority)]
     except (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError, struct.error) as error:
         wrong.append(f"unreadable, or not what it claims to be: {error!r}")
     return wrong

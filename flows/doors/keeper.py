@@ -188,6 +188,7 @@ def take_up(installation: Installation) -> None:
             EntryType.RESPONSE_RESTARTED, f"begun-again/{run.id}/{len(begun) + 1}",
             body={
                 "generation": len(begun) + 1, "engine_said": [f"{run.id}: {state_name(run.state)}"],
+                "begun_from": str(run.state.id) if run.state else None,
                 "because": "its process died before the incident stood" + ("; for the last time" if last else ""),
             },
         )  # fmt: skip
@@ -257,15 +258,16 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
     note_deleted(installation, incident, entries, runs)
     generation = sum(entry.type is EntryType.RESPONSE_RESTARTED for entry in entries) + 1
     states = [f"{run.id}: {state_name(run.state)}" for run in runs]
+    dead = [run for run in runs if run.state is not None and not run.state.is_final()]
     writer = installation.pen(KEEPER)
     writer.write(
         EntryType.RESPONSE_RESTARTED, f"restarted/{incident}/{generation}", incident=incident,
         body={
             "generation": generation, "engine_said": states[:20],
+            "set_aside": {str(run.id): str(run.state.id) for run in dead if run.state is not None},
             "because": "no live run responds to this open incident" if started else "the response had not begun",
         },
     )  # fmt: skip
     start_response_run(str(opened.archetype), incident, generation, drill=opened.drill)
-    for run in runs:
-        if run.state is not None and not run.state.is_final():
-            set_aside(run.id, f"no process works on it; generation {generation} goes on")
+    for run in dead:  # a replay knows this move by the entry, not by its words
+        set_aside(run.id, f"no process works on it; generation {generation} goes on")

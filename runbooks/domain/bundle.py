@@ -11,7 +11,9 @@
     data/decisions/INDEX/…                   what a person signed, its signature, and whose keys were allowed
     data/report/report.html                  the same for a person to read
 
-The last entry is `bundle_exported`; the checkpoint's size is its index plus one, so nothing can be cut off behind it.
+The last entry is `bundle_exported`; its subjects are the report, both convenience copies, the folder of decisions and
+(since the third kept bundle) installation.jsonl, so that no anchor can be taken out together with its entry. The
+checkpoint's size is its index plus one, so nothing can be cut off behind it.
 """
 
 import json

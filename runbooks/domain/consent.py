@@ -5,6 +5,7 @@ from runbooks.domain.approval import (
     ApprovalRequest,
     Decision,
     Proof,
+    Purpose,
     RequestVerdict,
     Standing,
     Statement,
@@ -15,9 +16,10 @@ from runbooks.domain.audit import differences_of
 from runbooks.domain.case import acted_at, fences
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.instants import Instant
-from runbooks.domain.judging import judge_request
+from runbooks.domain.judging import judge_request, speaks_for
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.past import Past
+from runbooks.domain.rejudging import request_again
 
 
 class Consent(Past):
@@ -39,7 +41,7 @@ class Consent(Past):
                 incident.requester.name, configuration, self._parse(plan.configuration, Configuration)
             )
         said = (action.verb, action.system, incident.severity.severity)
-        return differences_of(
+        return request_again(entry, request, right, self._disabled(entry, request)) + differences_of(
             ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
             ("people", request.people, right.people + (0 if request.requester.proven else MORE_FOR_UNPROVEN)),
             ("proofs", request.proofs, right.proofs),
@@ -49,6 +51,20 @@ class Consent(Past):
             ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
             ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
         )  # fmt: skip
+
+    def _disabled(self, entry: LedgerEntry, request: ApprovalRequest) -> set[str]:
+        """Whose word had taken something away before this was asked; of old requests only those who consented."""
+        found: set[str] = set()
+        for earlier in self._before(entry):
+            if earlier.type is EntryType.BREAK_GLASS_OPENED and request.says_its_act:
+                found.add(str(earlier.body["person"]))
+            elif earlier.type is EntryType.REQUEST_GRANTED and earlier.body["purpose"] == Purpose.CONTAIN:
+                asked = self._get(earlier, "request", ApprovalRequest)
+                pinned = self._parse(asked.configuration, Configuration)
+                for name in map(str, earlier.body["approvers"]):
+                    voice = speaks_for(name, asked.roles, (pinned,)) if request.says_its_act else None
+                    found |= {name, voice or name}
+        return found
 
     def _settled(self, entry: LedgerEntry) -> list[str]:
         """As it stood when this was judged; from the decisions that it names, and those before them."""

@@ -4,11 +4,13 @@ A page is what Prefect said about one run at one time: the run, its states, its 
 were sealed at every gate; `now` are the pages of a live Prefect, if it was asked.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from runbooks.domain.audit import Finding, caveat, fault
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.settling import in_order, is_ours
 from runbooks.domain.value import Json
 
 Page = dict[str, Json]
@@ -18,6 +20,7 @@ Pages = dict[str, Page]
 LEAVES: dict[str, EntryType] = {
     "open the incident": EntryType.INCIDENT_OPENED,
     "seal the evidence": EntryType.EVIDENCE_SEALED,
+    "list the affected records": EntryType.AFFECTED_LISTED,
     "make the plan": EntryType.PLAN_MADE,
     "judge the containment": EntryType.CONTAINMENT_JUDGED,
     "replay the attack, harmlessly": EntryType.RECOVERY_JUDGED,
@@ -25,6 +28,8 @@ LEAVES: dict[str, EntryType] = {
     "close the incident": EntryType.INCIDENT_CLOSED,
 }
 """Steps that, once completed, have left an entry of this type in the ledger."""
+_TWICE = frozenset({"seal the evidence", "judge the containment"})
+"""Those that a run may come to twice before it ends or waits: after a waiver; after a fix that does not hold."""
 
 _FOLLOWS: dict[str, frozenset[str]] = {
     "SCHEDULED": frozenset({"SCHEDULED", "PENDING", "CANCELLED", "CANCELLING"}),
@@ -35,15 +40,18 @@ _FOLLOWS: dict[str, frozenset[str]] = {
     "PAUSED": frozenset({"SCHEDULED", "PAUSED"}),
     "CANCELLING": frozenset({"CANCELLED", "CRASHED", "COMPLETED", "FAILED"}),
 }  # fmt: skip
-"""State types that Prefect's own rules let follow one another; anything else was forced."""
-_OURS = "no process works on it"
-"""How the keeper's own settling of a dead run begins."""
+"""State types that follow one another in a response by itself; anything else was forced."""
 
 
 def compare(
-    entries: list[LedgerEntry], mirrors: list[tuple[int, Pages]], now: Pages | None, steps: frozenset[str]
-) -> Iterator[Finding]:
-    """Every difference between ledger and history, and of the history with itself. `steps`: names of quell's steps."""
+    entries: list[LedgerEntry], mirrors: list[tuple[int, Pages]], now: Pages | None, steps: frozenset[str],
+    before: Sequence[LedgerEntry] = (),
+) -> Iterator[Finding]:  # fmt: skip
+    """Every difference between ledger and history, and of the history with itself.
+
+    `steps`: names of quell's steps. `before`: what was written on the runs before the incident stood.
+    """
+    yield from _interfered(entries)
     seen: list[tuple[str, Pages]] = [(f"entry {index}", pages) for index, pages in mirrors]
     if now is not None:
         seen.append(("Prefect now", now))
@@ -57,16 +65,28 @@ def compare(
     if seen:
         yield from _strangers(known, newest)
         for run, page in sorted(newest.items()):
-            yield from _states(entries, run, page)
+            yield from _states([*before, *entries], run, page)
             yield from _steps(known, run, page, steps)
 
 
-def endings_of_the_living(states: list[Page]) -> list[Page]:
-    """States of a run at work that say it had ended: it never did, so somebody forced them."""
+def endings_of_the_living(entries: list[LedgerEntry], run: str, states: list[Page]) -> list[Page]:
+    """States of a run at work that say it had ended: it never did, so somebody forced them, unless the keeper did."""
+    ordered = in_order(states)
     return [
-        state for state in states
-        if state["type"] in ("COMPLETED", "CANCELLED", "FAILED") and not str(state["message"] or "").startswith(_OURS)
+        state for place, state in enumerate(ordered)
+        if state["type"] in ("COMPLETED", "CANCELLED", "FAILED")
+        and not (place and is_ours(entries, run, ordered, place))
     ]  # fmt: skip
+
+
+def _interfered(entries: list[LedgerEntry]) -> Iterator[Finding]:
+    """What was seen while it happened."""
+    for entry in entries:
+        if entry.type is EntryType.RUN_INTERFERED:
+            yield fault(
+                f"entry {entry.index}", f"{entry.body['because']}.",
+                "somebody with access to the engine did that. It authorised nothing, and the response went on.",
+            )  # fmt: skip
 
 
 def _vanished(older: Pages, newer: Pages, where: str) -> Iterator[Finding]:
@@ -106,14 +126,12 @@ def _strangers(entries: list[LedgerEntry], pages: Pages) -> Iterator[Finding]:
 def _states(entries: list[LedgerEntry], run: str, page: Page) -> Iterator[Finding]:
     """Forced states: those that Prefect's own rules do not let follow, or that the ledger knows nothing of."""
     mine = [e for e in entries if e.flow_run_id == run]
-    states = sorted(page["states"], key=lambda one: str(one["timestamp"]))
-    for before, after in pairwise(states):
-        if after["type"] in _FOLLOWS.get(str(before["type"]), frozenset()):
-            continue
-        if str(after["message"] or "").startswith(_OURS) or _settled(entries, str(after["type"])):
+    states = in_order(page["states"])
+    for place, (before, after) in enumerate(pairwise(states), start=1):
+        if after["type"] in _FOLLOWS.get(str(before["type"]), frozenset()) or is_ours(entries, run, states, place):
             continue
         yield fault(
-            f"run {run}", f"went from {before['name']} to {after['name']}, which Prefect's rules do not allow.",
+            f"run {run}", f"went from {before['name']} to {after['name']}, which no response and no keeper did.",
             "somebody forced the state. It authorised nothing; the ledger says what was really done.",
         )  # fmt: skip
     suspended = sum(one["type"] == "PAUSED" for one in states)
@@ -134,14 +152,10 @@ def _states(entries: list[LedgerEntry], run: str, page: Page) -> Iterator[Findin
         yield fault(f"run {run}", f"said that it ended well; Prefect says {last['name']}.", "the state was forced.")
 
 
-def _settled(entries: list[LedgerEntry], kind: str) -> bool:
-    """The keeper put a run aside and started the next: on record."""
-    return kind in ("CANCELLED", "CRASHED") and any(e.type is EntryType.RESPONSE_RESTARTED for e in entries)
-
-
 def _steps(entries: list[LedgerEntry], run: str, page: Page, steps: frozenset[str]) -> Iterator[Finding]:
     done = {_name(one) for one in page["task_runs"]}
-    finished = {_name(one) for one in page["task_runs"] if one["state_type"] == "COMPLETED"}
+    finished = Counter(_name(one) for one in page["task_runs"] if one["state_type"] == "COMPLETED")
+    begun = sum(one["type"] == "RUNNING" for one in page["states"])
     kinds = {e.type for e in entries}
     for stranger in sorted(done - steps):
         yield fault(
@@ -152,6 +166,11 @@ def _steps(entries: list[LedgerEntry], run: str, page: Page, steps: frozenset[st
             yield fault(
                 f"run {run}", f"finished the step “{name}”; the ledger has no {kind} entry.",
                 "the ledger has a gap, or the task run was made up.",
+            )  # fmt: skip
+        if finished[name] > begun * (2 if name in _TWICE else 1):
+            yield fault(
+                f"run {run}", f"finished the step “{name}” {finished[name]} times and began {begun} times.",
+                "a task run was made up.",
             )  # fmt: skip
         wrote = any(e.type is kind and e.flow_run_id == run for e in entries)
         if wrote and name not in done:

@@ -32,6 +32,16 @@ class Past:
         found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
         return max(found, key=lambda e: e.index).subject["configuration"]
 
+    def _books(self, entry: LedgerEntry) -> list[Digest]:
+        """The runbook by the configuration that was active then, and those since the opening: a seal takes its time."""
+        activated = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED]
+        since = [e.subject["configuration"] for e in activated if self._entries[0].index < e.index < entry.index]
+        kind = self._incident(entry).archetype
+        pinned = [
+            self._parse(one, Configuration) for one in (self._active(entry), self._active(self._entries[0]), *since)
+        ]
+        return [digest for one in pinned for name, digest in one.runbooks.items() if str(name) == kind]
+
     def _subject_before(self, entry: LedgerEntry, kind: EntryType, name: str) -> Digest | None:
         return next((e.subject[name] for e in reversed(self._before(entry)) if e.type is kind), None)
 

@@ -6,7 +6,6 @@ again. An input that was withheld makes a step "not recomputed", never "agrees".
 """
 
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 
 from pydantic import ValidationError
 
@@ -15,37 +14,27 @@ from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.consent import Consent
-from runbooks.domain.containment import ContainmentAction, ContainmentStatus, Plan
+from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.past import WithheldError
 from runbooks.domain.planning import alternatives_to, make_plan
 from runbooks.domain.recovery import RecoveryVerdict, Trial, judge_recovery
+from runbooks.domain.rejudging import (
+    classified_again,
+    established_again,
+    led_again,
+    probed_again,
+    raised_again,
+    seal_again,
+)
+from runbooks.domain.replayed import Outcome, Step
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.severity import judge_severity
 from runbooks.domain.value import Value
 
-
-class Outcome(StrEnum):
-    """What came of making a judgement again."""
-
-    AGREES = "agrees"
-    DIFFERS = "differs"
-    WITHHELD = "not recomputed"
-    TOLD = "told"
-    """The entry holds no judgement; it is shown so that the film has no gap."""
-
-
-class Step(Value):
-    """One entry, replayed."""
-
-    entry: int
-    at: str
-    type: EntryType
-    outcome: Outcome
-    what: str
-    differences: tuple[str, ...] = ()
+__all__ = ["Outcome", "Replay", "Step", "WithheldError"]
 
 
 class Replay(Consent):
@@ -61,7 +50,9 @@ class Replay(Consent):
             EntryType.EFFECT_SENDING: self._sending,
             EntryType.EFFECT_APPLIED: self._applied, EntryType.PROBES_JUDGED: self._probed,
             EntryType.CONTAINMENT_JUDGED: self._contained, EntryType.RECOVERY_JUDGED: self._recovered,
-            EntryType.INCIDENT_CLOSED: self._closed,
+            EntryType.INCIDENT_CLOSED: self._closed, EntryType.SEVERITY_CHANGED: self._raised,
+            EntryType.INCIDENT_RECLASSIFIED: self._classified,
+            EntryType.LEAD_CHANGED: self._led, EntryType.CAUSE_ESTABLISHED: self._established,
         }  # fmt: skip
         for entry in self._entries:
             judge = again.get(entry.type)
@@ -85,6 +76,10 @@ class Replay(Consent):
     def _opened(self, entry: LedgerEntry) -> list[str]:
         incident, report = self._get(entry, "incident", Incident), self._get(entry, "report", Report)
         again = judge_severity(report.factors, frozenset(report.floors))
+        if incident.origin is not None and incident.severity.severity.rank < again.severity.rank:
+            again = (
+                incident.severity
+            )  # the signal's sender made it worse; no report says that, and it never made it milder
         return differences_of(
             ("severity", incident.severity.severity, again.severity), ("its reasons", incident.severity, again),
             ("severity in the entry", entry.body["severity"], again.severity),
@@ -92,11 +87,26 @@ class Replay(Consent):
             ("drill mark", entry.body["drill"], incident.drill), ("report", incident.report, entry.subject["report"]),
         )  # fmt: skip
 
+    def _classified(self, entry: LedgerEntry) -> list[str]:
+        return classified_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
+    def _led(self, entry: LedgerEntry) -> list[str]:
+        return led_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
+    def _established(self, entry: LedgerEntry) -> list[str]:
+        return established_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
+    def _raised(self, entry: LedgerEntry) -> list[str]:
+        return raised_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+
     def _sealed(self, entry: LedgerEntry) -> list[str]:
         manifest = self._get(entry, "manifest", Manifest)
-        sealed = {e.subject["collection"] for e in self._before(entry) if e.type is EntryType.COLLECTION_SEALED}
+        sealings = [e for e in self._before(entry) if e.type is EntryType.COLLECTION_SEALED]
+        sealed = {e.subject["collection"] for e in sealings}
+        cut = {e.subject["collection"] for e in sealings if e.body["failure"]}
         listed = {collection.digest() for collection in manifest.collections}
-        return differences_of(
+        wanted = [self._parse(book, Runbook).evidence for book in self._books(entry)]
+        return seal_again(manifest, wanted, cut) + differences_of(
             ("incident", manifest.incident, entry.incident), ("items", entry.body["items"], manifest.items),
             ("bytes", entry.body["bytes"], manifest.bytes),
             ("collections that were sealed", sorted(sealed), sorted(listed)),
@@ -167,17 +177,7 @@ class Replay(Consent):
         return found + differences_of(("act", entry.subject["action"], wanted.digest()))
 
     def _probed(self, entry: LedgerEntry) -> list[str]:
-        saw = [str(one).rpartition(": ")[2] for one in entry.body["saw"]]
-        status = ContainmentStatus(str(entry.body["status"]))
-        if status is ContainmentStatus.EFFECTIVE and (not saw or set(saw) != {"refused"}):
-            return [f"expected every path refused for `effective`, found {', '.join(saw) or 'no path'}"]
-        done = (EntryType.EFFECT_APPLIED, EntryType.EFFECT_UNDONE)
-        effect = entry.body["effect"]
-        if not any(e.type in done and e.body["effect"] == effect for e in self._before(entry)):
-            return [f"expected {entry.body['action']} done before it was probed, found nothing done"]
-        if status is ContainmentStatus.UNVERIFIED and "through" in saw:
-            return ["expected `applied` or `partial` when a path gets through, found unverified"]
-        return []
+        return probed_again(entry, self._before(entry))
 
     def _contained(self, entry: LedgerEntry) -> list[str]:
         again = judge_containment(action_rows(self._plan(entry), self._before(entry)))

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType
 from tests.flows.ground import Ground, attacked, attacked_again
+from tests.flows.people import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
+
+
+def replayed_by_command_and_from_the_ui(ground: Ground, incident: str) -> None:
+    """Nothing is found in an honest response, with Prefect's own history beside it; the page on the run says the same."""
+    until(
+        lambda: all(run["state"]["type"] == "COMPLETED" for run in ground.runs(incident)), what="its run is completed"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "flows.doors.cli", "replay", incident, "--json"],
+        check=False, capture_output=True, text=True, timeout=120, env=os.environ | {"QUELL_HOME": str(ground.home)},
+    )  # fmt: skip
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["findings"]) == (0, []), "Prefect was asked, and agrees"
+    assert found["checked"]["mirrors of Prefect"] > 1
+    deployment = ground.calls.call("GET", "/deployments/name/replay/replay")["id"]
+    body = {"parameters": {"incident": incident}}
+    run = ground.calls.call("POST", f"/deployments/{deployment}/create_flow_run", body)["id"]
+    until(lambda: ground.calls.call("GET", f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", what="the replay ends")
+    left = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    pages = ground.calls.call("POST", "/artifacts/filter", left)
+    assert [page["key"] for page in pages] == [f"replay-{incident.lower()}"]
+    assert pages[0]["data"].startswith(f"# Replay of {incident}: the record holds")
 
 
 def test_prompt_injection_recovers(worlds: Ground) -> None:
@@ -27,6 +55,7 @@ def test_prompt_injection_recovers(worlds: Ground) -> None:
     assert changed["client version"] == 0
     assert ground.has(incident, EntryType.REVIEW_SCHEDULED)
     ground.sound(incident)
+    replayed_by_command_and_from_the_ui(ground, incident)
     pages = ground.pages(incident)
     assert {key.rpartition("-inc-")[0] for key, _ in pages} >= {
         "brief",

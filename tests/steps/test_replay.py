@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from flows.doors.cli import main
 from runbooks.domain.errors import UnreachableError
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.history import Pages
@@ -19,7 +18,7 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.replay import Outcome
 from tasks.installation import Installation, open_installation
 from tasks.keys import log_key
-from tasks.ledger import clock, flow_actor
+from tasks.ledger import KEEPER, clock, flow_actor
 from tasks.replay import STEPS, Replayed, replay_bundle, replay_live
 from tasks.replay_page import replay_page
 from tasks.stores.base import SourceFacts
@@ -34,6 +33,8 @@ def told(tmp_path_factory: pytest.TempPathFactory, people_keys: dict[str, Path])
     """A response, and a run of Prefect's that is on record as having made it."""
     installation, incident = an_incident(tmp_path_factory.mktemp("replay") / "home", people_keys, close=False)
     pen = installation.pen(flow_actor("prompt-injection"), RUN)
+    _restart(installation, "begun-again/1", flow_run_id=RUN, begun_from="c2", engine_said=[f"{RUN}: Crashed"])
+    _restart(installation, "restarted/1", incident=incident, set_aside={}, engine_said=[f"{RUN}: Cancelled"])
     pen.write(EntryType.RUN_STARTED, "run", incident=incident, body={"flow_run": RUN})
     pen.write(
         EntryType.RUN_SUSPENDED, "suspended", incident=incident, body={"form": "gate-0", "requests": [], "seen": 0}
@@ -42,6 +43,15 @@ def told(tmp_path_factory: pytest.TempPathFactory, people_keys: dict[str, Path])
     pen.write(EntryType.INCIDENT_CLOSED, "closed", incident=incident, body={"ending": "partial"})
     pen.write(EntryType.RUN_ENDED, "ended", incident=incident)
     return installation, incident
+
+
+def _restart(
+    installation: Installation, key: str, *, incident: str | None = None, flow_run_id: str | None = None, **body: Any
+) -> None:
+    """What the keeper writes before it moves a run."""
+    installation.pen(KEEPER, flow_run_id).write(
+        EntryType.RESPONSE_RESTARTED, key, incident=incident, body={"generation": 1, "because": "practice", **body}
+    )
 
 
 def _mirror(installation: Installation, incident: str, shown: Pages) -> None:
@@ -117,10 +127,44 @@ def _forced(page: dict[str, Any]) -> None:
     )
 
 
+def _moved(kind: str, message: str | None = None) -> Pages:
+    """The run was moved to this state while it waited."""
+    return _change(lambda page: page["states"].append(_state("sx", kind, "2026-11-21T07:32:03.5Z", message)))
+
+
+def _state(name: str, kind: str, timestamp: str, message: str | None = None) -> dict[str, Any]:
+    return {"id": name, "type": kind, "name": kind.capitalize(), "timestamp": timestamp, "message": message}
+
+
+def _begun_again(crash: str) -> Pages:
+    """The process died before it had begun, and the run was scheduled once more."""
+
+    def change(page: dict[str, Any]) -> None:
+        page["states"][:0] = [
+            _state("c0", "SCHEDULED", "2026-11-21T07:31:00Z"), _state("c1", "PENDING", "2026-11-21T07:31:01Z"),
+            _state(crash, "CRASHED", "2026-11-21T07:31:02Z"),
+        ]  # fmt: skip
+
+    return _change(change)
+
+
 STRANGE: dict[str, tuple[Callable[[], Pages], str]] = {
     "the run deleted": (lambda: {"other": {"flow_run": {"id": "other"}, "states": [], "task_runs": []}}, "is gone"),
     "a state taken out": (lambda: _change(lambda p: p["states"].pop(3)), "states of the run"),
-    "a state forced": (lambda: _change(_forced), "Prefect's rules do not allow"),
+    "a state forced": (lambda: _change(_forced), "which no response and no keeper did"),
+    "cancelled": (lambda: _moved("CANCELLED"), "went from Suspended to Cancelled"),
+    "crashed": (lambda: _moved("CRASHED"), "went from Suspended to Crashed"),
+    "cancelled in the keeper's words": (
+        lambda: _moved("CANCELLED", "no process works on it; generation 1 goes on"), "went from Suspended to Cancelled",
+    ),
+    "failed in the keeper's words": (
+        lambda: _moved("FAILED", "no process works on it; generation 1 goes on"), "went from Suspended to Failed",
+    ),
+    "begun again, but not by the keeper": (lambda: _begun_again("cx"), "went from Crashed to Scheduled"),
+    "a step made up once more": (
+        lambda: _change(lambda p: p["task_runs"].extend({**p["task_runs"][2], "id": f"x{n}"} for n in range(2))),
+        "finished the step “make the plan” 3 times and began 2 times",
+    ),
     "a task run deleted": (lambda: _change(lambda p: p["task_runs"].pop(1)), "task runs of"),
     "a task run nobody knows": (
         lambda: _change(lambda p: p["task_runs"].append({"id": "x", "name": "exfiltrate-1ab", "state_type": "COMPLETED"})),
@@ -151,6 +195,21 @@ def test_what_somebody_did_in_prefect_is_a_finding_with_its_meaning(told: tuple[
     done = replay_live(*told, lambda _: now())
     assert any(words in line for line in faults(done)), faults(done)
     assert all(one.means for one in done.audit.findings)
+
+
+def test_the_keepers_own_beginning_again_is_no_finding_and_what_it_noted_is_one(
+    people_keys: dict[str, Path], tmp_path: Path, told: tuple[Installation, str]
+) -> None:
+    assert faults(replay_live(*told, lambda _: _begun_again("c2"))) == []
+    installation, incident = an_incident(tmp_path / "home", people_keys)
+    installation.pen(KEEPER).write(
+        EntryType.RUN_INTERFERED, "interfered", incident=incident,
+        body={"flow_run": RUN, "engine_said": "Completed", "because": "the waiting run was forced to Completed"},
+    )  # fmt: skip
+    assert any(
+        "the waiting run was forced to Completed" in line
+        for line in faults(replay_live(installation, incident, lambda _: None))
+    )
 
 
 def test_it_works_without_prefect_and_after_its_database_was_wiped(told: tuple[Installation, str]) -> None:
@@ -208,21 +267,6 @@ def test_a_row_edited_behind_our_back_is_a_finding(people_keys: dict[str, Path],
     assert any("changed" in one.what for one in again.store.check())
     done = replay_live(again, incident, lambda _: None)
     assert any("behind quell's back" in line for line in faults(done))
-
-
-def test_the_command_walks_and_counts(
-    told: tuple[Installation, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    installation, incident = told
-    monkeypatch.setenv("QUELL_HOME", str(installation.settings.home))
-    assert main(["replay", incident, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is True
-    assert len(found["steps"]) == len(installation.store.entries(incident))
-    assert main(["replay", incident, "--step"]) == 0
-    assert "agrees" in capsys.readouterr().out
-    assert main(["replay", "INC-NNNN"]) == 3
-    assert main(["replay", "no-such-bundle"]) == 3
 
 
 def test_the_list_of_steps_is_the_code() -> None:

@@ -7,20 +7,34 @@ from typing import Any
 
 import pytest
 
+from runbooks.domain.incident import Archetype, Origin, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.replay import Outcome, Replay
+from runbooks.domain.severity import Severity, SeverityJudgement
+from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
 from runbooks.domain.value import canonical, digest_of
+from tasks.incident import open_incident, raise_severity
 from tasks.installation import Installation
-from tasks.ledger import flow_actor
-from tasks.proofs import listed_fingerprints
+from tasks.ledger import door_actor, flow_actor
+from tasks.proofs import listed_fingerprints, sign_bytes
+from tasks.reclassifying import reclassify
 from tests.contracts.bundle.ground import an_incident
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, people_keys: dict[str, Path]) -> tuple[Installation, str]:
-    """A closed response that was decided rightly."""
+    """A closed response that was decided rightly; its severity was changed by people and by a signal."""
     installation, incident = an_incident(tmp_path_factory.mktemp("replay") / "home", people_keys, close=False)
     pen = installation.pen(flow_actor("prompt-injection"))
+    for person, severity in (("ana", Severity.SEV3), ("ben", Severity.SEV2)):
+        said = Reclassification(
+            installation=installation.id, incident=incident, was=installation.incident(incident).digest(),
+            severity=severity, person=person, reason="I looked at it",
+        )  # fmt: skip
+        signature = sign_bytes(said.canonical(), people_keys[person], namespace=RECLASSIFICATION_NAMESPACE)
+        reclassify(installation, said, signature, door=door_actor("practice"))
+    worse = SeverityJudgement(severity=Severity.SEV1, reasons=("more of it",), provisional=False)
+    assert raise_severity(installation, pen, incident, worse, "worse", "a further signal")
     pen.write(EntryType.INCIDENT_CLOSED, "closed", incident=incident, body={"ending": "partial"})
     return installation, incident
 
@@ -48,6 +62,14 @@ class _Forger:
         self._more[digest_of(data)] = data
         self.entries[at] = entry.model_copy(update={"subject": {**entry.subject, name: digest_of(data)}})
 
+    def again(self, kind: EntryType, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """The first entry of a type once more, at the end, with its object changed."""
+        first = next(e for e in self.entries if e.type is kind)
+        self.entries.append(first.model_copy(update={"index": self.entries[-1].index + 1}))
+        self.entries.reverse()
+        self.thing(kind, name, change)
+        self.entries.reverse()
+
     def without(self, kind: EntryType) -> None:
         """Take the entries of a type out."""
         self.entries = [e for e in self.entries if e.type is not kind]
@@ -61,6 +83,20 @@ class _Forger:
                 yield step.type, "; ".join(step.differences)
 
 
+_LATER = "2099-01-01T00:00:00.000000000Z"
+
+
+def _one_class_fewer(manifest: dict[str, Any]) -> None:
+    manifest["required"].pop()
+    manifest["standings"].pop()
+
+
+def _signed(forger: _Forger, **more: Any) -> None:
+    """Another statement in the first classification."""
+    entry = next(e for e in forger.entries if e.type is EntryType.INCIDENT_RECLASSIFIED)
+    forger.body(EntryType.INCIDENT_RECLASSIFIED, signed={**entry.body["signed"], **more})
+
+
 WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
     "a milder severity": (
         lambda f: f.thing(EntryType.INCIDENT_OPENED, "incident", lambda v: v["severity"].update(severity="SEV4")),
@@ -69,6 +105,52 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
     "evidence left out of the manifest": (
         lambda f: f.thing(EntryType.EVIDENCE_SEALED, "manifest", lambda v: v["collections"].pop()),
         EntryType.EVIDENCE_SEALED, "collections that were sealed",
+    ),
+    "a class that the runbook requires left out": (
+        lambda f: f.thing(EntryType.EVIDENCE_SEALED, "manifest", _one_class_fewer),
+        EntryType.EVIDENCE_SEALED, "classes that the runbook requires",
+    ),
+    "a class said to be whole that is not": (
+        lambda f: f.body(EntryType.COLLECTION_SEALED, failure="it broke off"),
+        EntryType.EVIDENCE_SEALED, "of which something is missing",
+    ),
+    "given back by those who took it away": (
+        lambda f: f.again(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(purpose="undo")),
+        EntryType.APPROVAL_REQUESTED, "people who took it away: recorded (), recomputed ('ana', ",
+    ),
+    "somebody kept from answering": (
+        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(excluded=["ana"])),
+        EntryType.APPROVAL_REQUESTED, "excluded people",
+    ),
+    "more time to answer": (
+        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(expires_at=_LATER)),
+        EntryType.APPROVAL_REQUESTED, "expiry",
+    ),
+    "asked later than it was written": (
+        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(asked_at=_LATER)),
+        EntryType.APPROVAL_REQUESTED, "when it was asked",
+    ),
+    "a severity that nobody signed": (
+        lambda f: f.thing(EntryType.INCIDENT_RECLASSIFIED, "incident", lambda v: v["severity"].update(severity="SEV4")),
+        EntryType.INCIDENT_RECLASSIFIED, "severity that stands: recorded SEV4, recomputed SEV3",
+    ),
+    "another lead under a signed severity": (
+        lambda f: f.thing(EntryType.INCIDENT_RECLASSIFIED, "incident", lambda v: v.update(lead="ben")),
+        EntryType.INCIDENT_RECLASSIFIED, "all but its severity",
+    ),
+    "a severity before that it never had": (
+        lambda f: f.body(EntryType.INCIDENT_RECLASSIFIED, severity={"was": "SEV2", "is": "SEV3"}),
+        EntryType.INCIDENT_RECLASSIFIED, "severity before: recorded SEV2",
+    ),
+    "lowered by somebody who does not lead": (
+        lambda f: _signed(f, person="ben"), EntryType.INCIDENT_RECLASSIFIED, "only the lead lowers a severity",
+    ),
+    "signed for the incident as it never stood": (
+        lambda f: _signed(f, was="sha256:" + "0" * 64), EntryType.INCIDENT_RECLASSIFIED, "as it stood when it was signed",
+    ),
+    "a signal that made it milder": (
+        lambda f: f.thing(EntryType.SEVERITY_CHANGED, "incident", lambda v: v["severity"].update(severity="SEV4")),
+        EntryType.SEVERITY_CHANGED, "the worse of the two",
     ),
     "an act that no rule plans": (
         lambda f: f.thing(EntryType.PLAN_MADE, "plan", lambda v: v["actions"][0].update(target="prompt")),
@@ -142,3 +224,20 @@ def test_a_record_that_does_not_follow_from_its_inputs_differs(told: tuple[Insta
     change(forger)
     found = list(forger.differences())
     assert any(type_ is kind and words in text for type_, text in found), found
+
+
+def test_a_signal_that_was_judged_worse_than_its_report_is_no_difference(told: tuple[Installation, str]) -> None:
+    """Its sender's own word makes it worse; a milder one than the report gives is found all the same."""
+    installation, incident = told
+    opened = installation.store.entries(incident)[0]
+    report = Report.from_bytes(installation.vault.get(opened.subject["report"])).model_copy(update={"floors": ()})
+    worst = SeverityJudgement(severity=Severity.SEV1, reasons=("its sender says so",), provisional=False)
+    signalled = open_incident(
+        installation, report, Archetype.PROMPT_INJECTION, drill=True, opener=door_actor("practice"), material=b"signal",
+        judged=worst, origin=Origin(source="practice", fresh=True, delivery="RCP-1"),
+    )  # fmt: skip
+    assert signalled.severity == worst
+    forger = _Forger(installation, signalled.id)
+    assert not list(forger.differences())
+    forger.thing(EntryType.INCIDENT_OPENED, "incident", lambda v: v["severity"].update(severity="SEV4"))
+    assert list(forger.differences())

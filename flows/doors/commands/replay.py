@@ -51,11 +51,13 @@ def _live(args: argparse.Namespace) -> Replayed:
 
 def _film(say: Say, done: Replayed, *, walk: bool) -> None:
     """Entry by entry; a person who walks presses Enter after each."""
-    watched = walk and not say.wants_json and sys.stdin.isatty()
+    watched = walk and not say.wants_json and sys.stdin.isatty()  # Ctrl-D: the rest without waiting
     for step in done.steps:
         word, style = _MARKS[step.outcome]
         say.line(f"{step.entry:6d}  {step.at[11:23]}  {word:15s} {step.what}", style or None)
         for difference in step.differences:
             say.line(f"{'':38s}{difference}", "dim")
-        if watched:
-            input()
+        try:
+            _ = input() if watched else ""
+        except EOFError:
+            watched = False

@@ -13,6 +13,7 @@ from typing import Any
 from runbooks.domain import bundle
 from runbooks.domain.audit import Audit
 from runbooks.domain.checkpoint import VerifierKey
+from runbooks.domain.instants import later
 from runbooks.domain.ledger import Draft, EntryType, LedgerEntry
 from runbooks.domain.signed import POLICY_NAMESPACE
 from runbooks.domain.value import Json
@@ -91,8 +92,11 @@ def activate_signed(place: Installation, key: Path, old: str, new: str) -> None:
     activate_files(place, files, step, sign_bytes(step.canonical(), key, namespace=POLICY_NAMESPACE))
 
 
-def rewritten(installation: Installation, home: Path) -> Installation:
-    """The operator's forgery: the same log with one reason changed, without its anchors, the log's own key."""
+def rewritten(installation: Installation, home: Path, *, shifted: int = 0) -> Installation:
+    """The operator's forgery: the same log with one reason changed, without its anchors, the log's own key.
+
+    `shifted`: by so many seconds every entry claims to be younger than it is.
+    """
 
     def body_of(entry: LedgerEntry) -> dict[str, Json] | None:
         if entry.type is EntryType.CHECKPOINT_ANCHORED:
@@ -100,7 +104,7 @@ def rewritten(installation: Installation, home: Path) -> Installation:
         fine = {"because": "everything was fine from the start"}
         return entry.body | (fine if entry.type is EntryType.CONTAINMENT_JUDGED else {})
 
-    return forged(installation, home, body_of)
+    return forged(installation, home, body_of, shifted)
 
 
 def with_body(installation: Installation, home: Path, index: int, body: dict[str, Json]) -> Installation:
@@ -109,7 +113,7 @@ def with_body(installation: Installation, home: Path, index: int, body: dict[str
 
 
 def forged(
-    installation: Installation, home: Path, body_of: Callable[[LedgerEntry], dict[str, Json] | None]
+    installation: Installation, home: Path, body_of: Callable[[LedgerEntry], dict[str, Json] | None], shifted: int = 0
 ) -> Installation:
     """A copy of the installation with its log written anew, all hashes new; an entry without a body is left out."""
     shutil.copytree(installation.settings.home, home)
@@ -119,7 +123,7 @@ def forged(
     for entry in installation.store.entries():
         if (body := body_of(entry)) is not None:
             fields = {name: getattr(entry, name) for name in Draft.model_fields}
-            log.append(Draft(**{**fields, "body": body}), entry.at)
+            log.append(Draft(**{**fields, "body": body}), later(entry.at, shifted))
     open_installation.cache_clear()
     return open_installation(home)
 

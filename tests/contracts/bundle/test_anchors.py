@@ -1,7 +1,6 @@
 """Heads of the log elsewhere: written at the right moments, never in the way, and telling when history was rewritten."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,19 +25,6 @@ from tests.contracts.bundle.ground import (
     with_digests,
 )
 from tests.contracts.bundle.tsa import an_authority, make_authority
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    folder = tmp_path_factory.mktemp("tsa") / "tsa"
-    ca = make_authority(folder)
-    with an_authority(folder) as url:
-        yield url, ca
-
-
-@pytest.fixture
-def place(tmp_path: Path, people_keys: dict[str, Path]) -> tuple[Installation, str]:
-    return an_incident(tmp_path / "home", people_keys)
 
 
 def _kinds(installation: Installation) -> list[str]:

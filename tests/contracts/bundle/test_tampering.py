@@ -148,6 +148,10 @@ TAMPERED: dict[str, Callable[[Files], Files]] = {
     "items cut": lambda f: _item(f, lambda d: d[:-3]),
     "leaves edited": lambda f: {**f, (n := next(n for n in sorted(f) if n.endswith("leaves.bin") and f[n])): bytes(len(f[n]))},
     "a huge count": _collection_count,
+    "a collection's items taken out": lambda f: _without(f, _first(f, "data/evidence/", "items-000.bin")),
+    "items said to be withheld": lambda f: {
+        **f, "bag-info.txt": f["bag-info.txt"] + b"Withheld: class A (prompts and responses): 3 items withheld\n"
+    },
     "a collection taken out": lambda f: _without(f, _first(f, "data/evidence/").rsplit("/", 1)[0]),
     "the report rewritten": lambda f: {**f, bundle.REPORT: f[bundle.REPORT] + b"<p>Nothing happened.</p>"},
     "the checkpoint's size edited": lambda f: {

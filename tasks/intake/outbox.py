@@ -10,7 +10,7 @@ from runbooks.domain.severity import Severity
 from runbooks.domain.value import Value
 from tasks.installation import Installation
 from tasks.intake.bell import bell_of, is_heard
-from tasks.stores import SignalStore, open_signals
+from tasks.stores import SignalStore, open_signals, signals_are_made
 
 
 class WaitingResponse(Value):
@@ -37,8 +37,8 @@ class Defect(Value):
 
 @contextmanager
 def looking(installation: Installation) -> Iterator[SignalStore | None]:
-    """The file of signals, where this installation has one."""
-    if not installation.settings.signals.exists():
+    """The file of signals, where this installation has one. Who only looks makes nothing, and waits for no writer."""
+    if not signals_are_made(installation.settings.signals):
         yield None
         return
     store = open_signals(installation.settings.signals)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runbooks.domain.bucket import BucketSettings, is_bucket
 from tasks.stores._outside import AnchorPlace, BucketCheck, TimeStampAuthority
+from tasks.stores._signal_file import is_made
 from tasks.stores.base import LedgerStore, Spool, Vault
 from tasks.stores.signals import SignalStore as SignalStore
 
@@ -85,3 +86,8 @@ def open_signals(path: Path) -> SignalStore:
     if not path.exists():
         open_spool(path).close()  # makes the file, for its owner only, with the table that both know
     return SignalStore(path)
+
+
+def signals_are_made(path: Path) -> bool:
+    """Whether somebody took signals in here, as it stands now; nothing is made, and no writer is waited for."""
+    return is_made(path)

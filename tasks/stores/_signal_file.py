@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -95,6 +95,17 @@ class SignalFile:
 
     def _do(self, statement: str, *values: object) -> int:
         return self._guarded(lambda: self._base.execute(statement, values).rowcount)
+
+
+def is_made(path: Path) -> bool:
+    """Whether somebody took signals in here; the spool of a new installation stands in the same file before."""
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as base:
+            return bool(base.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error:
+        return True  # whoever opens it is told what is wrong with it
 
 
 def as_bytes(value: object) -> bytes:

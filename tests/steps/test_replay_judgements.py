@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runbooks.domain.incident import Archetype, Origin, Report
+from runbooks.domain.incident import Archetype, Cause, Origin, Report
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.replay import Outcome, Replay
 from runbooks.domain.severity import Severity, SeverityJudgement
@@ -26,10 +26,13 @@ def told(tmp_path_factory: pytest.TempPathFactory, people_keys: dict[str, Path])
     """A closed response that was decided rightly; its severity was changed by people and by a signal."""
     installation, incident = an_incident(tmp_path_factory.mktemp("replay") / "home", people_keys, close=False)
     pen = installation.pen(flow_actor("prompt-injection"))
-    for person, severity in (("ana", Severity.SEV3), ("ben", Severity.SEV2)):
+    words: list[tuple[str, dict[str, Any]]] = [
+        ("ana", {"severity": Severity.SEV3}), ("ben", {"severity": Severity.SEV2}), ("ana", {"lead": "ben", "facts": (Cause.INJECTION,)}),
+    ]  # fmt: skip
+    for person, changed in words:
         said = Reclassification(
             installation=installation.id, incident=incident, was=installation.incident(incident).digest(),
-            severity=severity, person=person, reason="I looked at it",
+            person=person, reason="I looked at it", **changed,
         )  # fmt: skip
         signature = sign_bytes(said.canonical(), people_keys[person], namespace=RECLASSIFICATION_NAMESPACE)
         reclassify(installation, said, signature, door=door_actor("practice"))
@@ -118,10 +121,6 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
         lambda f: f.again(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(purpose="undo")),
         EntryType.APPROVAL_REQUESTED, "people who took it away: recorded (), recomputed ('ana', ",
     ),
-    "somebody kept from answering": (
-        lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(excluded=["ana"])),
-        EntryType.APPROVAL_REQUESTED, "excluded people",
-    ),
     "more time to answer": (
         lambda f: f.thing(EntryType.APPROVAL_REQUESTED, "request", lambda v: v.update(expires_at=_LATER)),
         EntryType.APPROVAL_REQUESTED, "expiry",
@@ -147,6 +146,18 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
     ),
     "signed for the incident as it never stood": (
         lambda f: _signed(f, was="sha256:" + "0" * 64), EntryType.INCIDENT_RECLASSIFIED, "as it stood when it was signed",
+    ),
+    "a lead whom nobody named": (
+        lambda f: f.thing(EntryType.LEAD_CHANGED, "incident", lambda v: v.update(lead="cleo")),
+        EntryType.LEAD_CHANGED, "lead: recorded cleo, recomputed ben",
+    ),
+    "a severity changed with the lead": (
+        lambda f: f.thing(EntryType.LEAD_CHANGED, "incident", lambda v: v["severity"].update(severity="SEV4")),
+        EntryType.LEAD_CHANGED, "all but its lead",
+    ),
+    "a cause that nobody established": (
+        lambda f: f.thing(EntryType.CAUSE_ESTABLISHED, "incident", lambda v: v["causes"].clear()),
+        EntryType.CAUSE_ESTABLISHED, "facts",
     ),
     "a signal that made it milder": (
         lambda f: f.thing(EntryType.SEVERITY_CHANGED, "incident", lambda v: v["severity"].update(severity="SEV4")),

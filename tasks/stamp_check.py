@@ -77,8 +77,8 @@ def _span(since: Instant, until: Instant) -> str:
     seconds = milliseconds_between(since, until) // 1000
     for length, word in ((86_400, "days"), (3600, "hours")):
         if seconds >= 2 * length:
-            return f"{seconds // length} {word}"
-    return f"{seconds // 60} minutes"
+            return f"{round(seconds / length)} {word}"
+    return f"{round(seconds / 60)} minutes"
 
 
 def _stamp(bag: Bag, name: str, anchor: Checkpoint, authority: Path | None, findings: list[Finding]) -> Instant | None:

@@ -32,7 +32,7 @@ def seal_again(manifest: Manifest, wanted: Collection[tuple[EvidenceClass, ...]]
     `wanted`: the classes that the runbook required, by each configuration since the opening; `cut`: collections whose
     source failed on the way.
     """
-    flawed = {c.evidence_class for c in manifest.collections if c.dropped or c.digest() in cut}
+    flawed = {c.evidence_class for c in manifest.collections if c.dropped or c.unreadable or c.digest() in cut}
     whole = [s.evidence_class for s in manifest.standings if s.captured is Captured.CAPTURED]
     required = manifest.required if manifest.required in wanted else next(iter(wanted), ())
     return differences_of(

@@ -4,17 +4,19 @@ A waiting run has no process, so nothing of ours changes it: when its state, its
 gone, somebody with access to the engine did that. While a process works, the engine must show it as running.
 """
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows.doors.listing import POOL
-from runbooks.domain.instants import milliseconds_between
+from runbooks.domain.instants import instant_from, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.engine import clear_the_way, has_form, is_there, runs_of, state_name
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, clock
 from tasks.presence import lease_name
 
-WHILE_WORKING = ("Running", "Retrying", "Pending", "Resuming", "Suspended", "Paused", "Scheduled")
+ON_THE_WAY = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
+"""A run that begins, or goes to sleep, passes through these while its process is there; it does not stay in them."""
+ON_THE_WAY_SECONDS = 10.0
 JUST_NOW_SECONDS = 2.0
 
 
@@ -69,6 +71,13 @@ def note_working(installation: Installation, incident: str) -> None:
         return
     if run is None:
         note(installation, incident, run_id, "deleted", "the working run was deleted, or its tags were", "gone")
-    elif run.state is not None and state_name(run.state) not in WHILE_WORKING:
+    elif run.state is not None and not _fits_a_working_run(run.state):
         because = f"the working run was forced to {state_name(run.state)}; its process goes on"
         note(installation, incident, run_id, state_name(run.state), because, str(run.state.id))
+
+
+def _fits_a_working_run(state: State) -> bool:
+    """By its type: whoever forces a state chooses its name."""
+    if state.type in ON_THE_WAY:
+        return milliseconds_between(instant_from(state.timestamp), clock()) < 1000 * ON_THE_WAY_SECONDS
+    return state.type is StateType.RUNNING

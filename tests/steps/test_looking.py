@@ -2,15 +2,19 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows.doors import interference, keeper
 from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look
 from flows.doors.pausing import SETTLE_SECONDS
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
-from tasks.ledger import flow_actor
+from tasks.ledger import clock, flow_actor, this_process
+from tasks.presence import lease_name
 from tests.steps.desk import Desk
 
 
@@ -73,3 +77,24 @@ def test_a_run_that_is_gone_is_on_record_and_one_that_only_lost_its_tags_is_not(
             interference.note_deleted(place, incident, place.store.entries(incident), [])
         found = place.store.entries(incident, types=(EntryType.RUN_INTERFERED,))
         assert [entry.body["because"] for entry in found] == noted
+
+
+@pytest.mark.parametrize("kind", StateType)
+@pytest.mark.parametrize("age", [0, 60])
+def test_a_working_run_that_shows_another_state_is_on_record_whatever_its_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: StateType, age: int
+) -> None:
+    place, run, incident = desk.installation, str(uuid4()), desk.declare()
+    place.pen(flow_actor("test"), run).write(EntryType.RUN_STARTED, f"started/{run}", incident=incident)
+    state: State = State(type=kind, name="Running", timestamp=datetime.now(UTC) - timedelta(seconds=age))
+    shown = FlowRun(id=UUID(run), flow_id=uuid4(), state=state)
+    monkeypatch.setattr(interference, "runs_of", lambda _: [shown])
+    monkeypatch.setattr(interference, "JUST_NOW_SECONDS", 0.0)
+    place.store.take_lease(
+        lease_name(incident), holder=this_process(run), now=clock(), seconds=60, gone=lambda _: False
+    )
+    for _ in range(2):
+        interference.note_working(place, incident)
+    passing = kind in interference.ON_THE_WAY and age < interference.ON_THE_WAY_SECONDS
+    noted = place.store.entries(incident, types=(EntryType.RUN_INTERFERED,))
+    assert len(noted) == (0 if kind is StateType.RUNNING or passing else 1)

@@ -1,5 +1,7 @@
 """Containment: plan, act under a grant, probe until effective. The record decides what is done, not the engine."""
 
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from runbooks.domain.approval import Purpose
@@ -26,7 +28,6 @@ from runbooks.domain.value import Digest, Json, Value
 from tasks.announcing import call_people
 from tasks.approval import plan_of, request_key
 from tasks.authority import LedgerAuthority, grant_for, when_free
-from tasks.connectors.base import Connector
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.planning import plan_now
@@ -54,7 +55,10 @@ def act(
     """The same for any caller; `glass` is the entry by which a person took it upon themselves."""
     authority = LedgerAuthority(installation, writer)
     done = authority.outcome(action.effect_key)
-    if done is not None and writer.find(f"done/{action.undo_key}") is None:
+    if done is not None and writer.find(f"done/{action.undo_key}") is not None:
+        proven = writer.find(f"probed/{action.effect_key}")  # given back since: what it was, and never once more
+        return ContainmentStatus(str(proven.body["status"])) if proven is not None else ContainmentStatus.APPLIED
+    if done is not None:
         return prove(installation, writer, action, done)  # whoever did it, under whatever right
     try:
         connector = installation.connector(action.system, action.connector, installation.active())
@@ -122,7 +126,6 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
     What was refused is looked at again at once; a path that is still open, because of a cache, less and less often.
     """
     configuration = installation.active()
-    system = configuration.systems[action.system]
     limits = installation.settings.limits
     deadline = monotonic() + deadline_seconds  # nobody who sets the clock makes this longer, or a refusal older
     lasted: dict[str, tuple[float, float]] = {}
@@ -132,9 +135,8 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
     rounds, wait = 0, limits.probe_confirm_milliseconds
     while eyes:
         rounds += 1
-        for name, connector in eyes.items():
-            mark = f"{action.incident}-{name}-{rounds}".lower()
-            seen = connector.probe(name, system.probes[name].settings, mark)
+        for name, eye in eyes.items():
+            seen = eye(f"{action.incident}-{name}-{rounds}".lower())
             now, before = monotonic(), results[name][-1:]
             goes_on = bool(before) and before[0].passage is seen.passage is Passage.REFUSED
             lasted[name] = (lasted[name][0] if goes_on else now, now)
@@ -157,11 +159,10 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
 def glance(installation: Installation, action: ContainmentAction) -> dict[str, tuple[ProbeResult, ...]]:
     """What each path shows in one look, taking no longer than the connectors' own deadlines."""
     configuration = installation.active()
-    probes = configuration.systems[action.system].probes
     seen: dict[str, tuple[ProbeResult, ...]] = {}
-    for name, connector in _eyes(installation, configuration, action).items():
+    for name, eye in _eyes(installation, configuration, action).items():
         try:
-            found = connector.probe(name, probes[name].settings, f"{action.incident}-{name}-glance".lower())
+            found = eye(f"{action.incident}-{name}-glance".lower())
         except QuellError as error:
             found = ProbeResult(probe=name, passage=Passage.UNCLEAR, saw=error.problem, at=clock())
         seen[name] = (found,)
@@ -170,11 +171,23 @@ def glance(installation: Installation, action: ContainmentAction) -> dict[str, t
 
 def _eyes(
     installation: Installation, configuration: Configuration, action: ContainmentAction
-) -> dict[str, Connector]:  # fmt: skip
-    probes = configuration.systems[action.system].probes
-    return {
-        name: installation.connector(action.system, probes[name].connector, configuration) for name in action.probes
-    }
+) -> dict[str, Callable[[str], ProbeResult]]:
+    """What looks at each path, given the mark of the look. A probe that an owner took out meanwhile sees nothing."""
+    system, eyes = configuration.systems.get(action.system), dict[str, Callable[[str], ProbeResult]]()
+    for name in action.probes:
+        spec = system.probes.get(name) if system is not None else None
+        if spec is None:
+            eyes[name] = partial(_blind, name)
+        else:
+            connector = installation.connector(action.system, spec.connector, configuration)
+            eyes[name] = partial(connector.probe, name, spec.settings)
+    return eyes
+
+
+def _blind(name: str, mark: str) -> ProbeResult:
+    del mark
+    saw = "the active inventory has no such probe any more"
+    return ProbeResult(probe=name, passage=Passage.UNCLEAR, saw=saw, at=clock())
 
 
 def write_probes(writer: Pen, action: ContainmentAction, found: Looked, key: str, more: dict[str, Json]) -> LedgerEntry:

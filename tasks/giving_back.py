@@ -65,13 +65,14 @@ def undo(
     """The same for any caller, by the rules at the head of this file; returns `undone`, `impossible` or `failed`."""
     configuration = installation.active()
     authority = LedgerAuthority(installation, writer)
+    kept: list[LedgerEntry] = []
     try:
-        kept = _demand_nobody_else(
-            installation, authority, action, asked=purpose is Purpose.UNDO and glass is None
-        )  # 1
-        connector = installation.connector(action.system, action.connector, configuration)
-        grant = grant_for(installation, writer, action, purpose, glass)
-        when_free(installation, lambda: connector.reverse(action, grant, authority))  # 2
+        if authority.outcome(action.undo_key) is None:  # else it came back before, whatever became of its consent since
+            asked = purpose is Purpose.UNDO and glass is None
+            kept = _demand_nobody_else(installation, authority, action, asked=asked)  # 1
+            connector = installation.connector(action.system, action.connector, configuration)
+            grant = grant_for(installation, writer, action, purpose, glass)
+            when_free(installation, lambda: connector.reverse(action, grant, authority))  # 2
     except (LedgerError, AnotherRunWorksError):
         raise
     except UndoImpossibleError as error:

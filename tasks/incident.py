@@ -45,7 +45,7 @@ def open_incident(
         return installation.incident(incident_id)
     configuration = installation.active()
     by_people = origin is None and storm is None and continues is None
-    same = _open_for(installation, report.system, archetype) if by_people else []
+    same = _open_for(installation, report.system, archetype, drill=drill) if by_people else []
     if not report.system:
         raise ApprovalError(
             "expected the name of an AI system, found none.", now="no incident was opened.",
@@ -94,7 +94,7 @@ def also_open(installation: Installation, incident_id: str) -> list[str]:
     return [] if opening is None else [str(one) for one in opening.body.get("also_open", ())]
 
 
-def _open_for(installation: Installation, system: str, archetype: Archetype) -> list[str]:
+def _open_for(installation: Installation, system: str, archetype: Archetype, *, drill: bool) -> list[str]:
     """Open incidents of this system and kind, oldest first; one that was classified anew counts as what it became."""
     kinds = (EntryType.INCIDENT_OPENED, EntryType.INCIDENT_CLOSED)
     entries = installation.store.entries(types=kinds)
@@ -104,7 +104,7 @@ def _open_for(installation: Installation, system: str, archetype: Archetype) -> 
     return [
         e.incident for e in entries
         if e.type is EntryType.INCIDENT_OPENED and e.incident and e.incident not in gone
-        and (e.body["system"], e.body["archetype"]) == (system, archetype)
+        and (e.body["system"], e.body["archetype"], e.body["drill"]) == (system, archetype, drill)
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from runbooks.domain.case import action_rows
 from runbooks.domain.configuration import TrialSpec
-from runbooks.domain.containment import UNDO_IMPOSSIBLE, ContainmentStatus
+from runbooks.domain.containment import ALONE, UNDO_IMPOSSIBLE, ContainmentStatus
 from runbooks.domain.evidence import EvidenceClass, Manifest
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, later
@@ -175,8 +175,12 @@ def _waited_for_until(installation: Installation, writer: Pen, incident: Inciden
 
 @step("what must come back for the trials")
 def needed_for_trials(incident_id: str) -> list[str]:
-    """Acts that the runbook gives back, with consent, so that the agent can be tried at all."""
-    return _planned(incident_id, "lift_for_trials")
+    """Acts that the runbook gives back, with consent, so that the agent can be tried at all.
+
+    What was taken away once more, because the fix did not hold, is not lifted a second time.
+    """
+    plan = plan_of(here(), incident_id)
+    return [name for name in _planned(incident_id, "lift_for_trials") if not 1 < plan.action(name).attempt <= ALONE]
 
 
 @step("what may be given back")

@@ -107,17 +107,18 @@ def _one(installation: Installation, writer: Pen, action: ContainmentAction, *, 
 def _asked(
     installation: Installation, writer: Pen, action: ContainmentAction, *, again: bool
 ) -> tuple[ApprovalRequest, RequestVerdict] | None:
-    """The request that decides: a granted one, else the newest that waits or was denied, else a new one."""
+    """The request that decides: a granted one in its time, else the newest that waits or was denied, else a new one."""
     judged = [
         (request, verdict)
         for request, verdict in judge_all(installation, action.incident)
         if request.action == action.digest() and request.purpose is not Purpose.CONTAIN
     ]
+    earlier = sum(request.purpose is Purpose.UNDO for request, _ in judged)
+    judged = [(r, v) for r, v in judged if v.standing is not Standing.GRANTED or r.expires_at >= installation.latest()]
     for wanted in (Standing.GRANTED, Standing.WAITING, *(() if again else (Standing.DENIED,))):
         for request, verdict in reversed(judged):
             if verdict.standing is wanted:
                 return request, verdict
-    earlier = sum(request.purpose is Purpose.UNDO for request, _ in judged)
     incident, plan = installation.incident(action.incident), plan_of(installation, action.incident)
     acted = tuple(sorted(people_who_disabled(installation, action.incident)))
     asked = ask(installation, writer, incident, plan, action, Purpose.UNDO, acted, turn=earlier + 1, requester=BY_HAND)

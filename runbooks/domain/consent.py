@@ -41,7 +41,8 @@ class Consent(Past):
                 incident.requester.name, configuration, self._parse(plan.configuration, Configuration)
             )
         said = (action.verb, action.system, incident.severity.severity)
-        return request_again(entry, request, right, self._disabled(entry, request)) + differences_of(
+        known_at = max([entry.at, *(e.at for e in [*self._house, *self._entries] if e.index < entry.index)])
+        return request_again(known_at, request, right, self._disabled(entry, request)) + differences_of(
             ("act", request.action, action.digest()), ("roles", request.roles, right.roles),
             ("people", request.people, right.people + (0 if request.requester.proven else MORE_FOR_UNPROVEN)),
             ("proofs", request.proofs, right.proofs),
@@ -69,7 +70,13 @@ class Consent(Past):
     def _settled(self, entry: LedgerEntry) -> list[str]:
         """As it stood when this was judged; from the decisions that it names, and those before them."""
         seen = [int(index) for index in entry.body["decisions"]] or [entry.index]
-        verdict = self._stood(entry, str(entry.body.get("judged_at") or entry.at), until=max(seen))
+        now = str(entry.body.get("judged_at") or entry.at)
+        # A denial names only itself; whoever approved after it, and before it was written down, counted beside it.
+        readings = [max(seen), entry.index] if entry.type is EntryType.REQUEST_DENIED else [max(seen)]
+        found = [self._settled_at(entry, self._stood(entry, now, until=until)) for until in readings]
+        return next((one for one in found if not one), found[0])
+
+    def _settled_at(self, entry: LedgerEntry, verdict: RequestVerdict) -> list[str]:
         return differences_of(
             ("standing", entry.type.removeprefix("request_"), verdict.standing),
             ("people who counted", entry.body["approvers"], list(verdict.approvers)),

@@ -19,15 +19,22 @@ def correlation_key(signal: Signal, classified: Classified, *, at_once: bool) ->
     )  # fmt: skip
 
 
-def spoken_key(system: str, archetype: Archetype, *, near_miss: bool) -> Digest:
-    """By which further signals reach an incident that people opened: no more than people say when they open one."""
+def spoken_key(system: str, archetype: Archetype, *, near_miss: bool, drill: bool) -> Digest:
+    """By which further signals reach an incident that people opened: no more than people say when they open one.
+
+    A drill is reached by signals of practice systems only: it must not swallow what really happens.
+    """
     return digest_of(
-        canonical({"opened": "by people", "system": system, "archetype": archetype, "near_miss": near_miss})
+        canonical(
+            {"opened": "by people", "system": system, "archetype": archetype, "near_miss": near_miss, "drill": drill}
+        )
     )
 
 
-def spoken_key_of(signal: Signal, classified: Classified) -> Digest | None:
+def spoken_key_of(signal: Signal, classified: Classified, *, drill: bool) -> Digest | None:
     """The key of incidents that people opened for what this signal tells of; None where people have no word for it."""
     if classified.outcome not in (TriageOutcome(classified.archetype), TriageOutcome.NEAR_MISS):
         return None  # a supplier's outage and somebody's misuse are both unclassified, and not the same
-    return spoken_key(signal.system or UNKNOWN_SYSTEM, classified.archetype, near_miss=classified.near_miss)
+    return spoken_key(
+        signal.system or UNKNOWN_SYSTEM, classified.archetype, near_miss=classified.near_miss, drill=drill
+    )

@@ -16,7 +16,7 @@ from runbooks.domain.configuration import Right
 from runbooks.domain.containment import ContainmentStatus
 from runbooks.domain.evidence import Captured, EvidenceClass, Manifest
 from runbooks.domain.incident import Incident, Name, Standing
-from runbooks.domain.instants import later
+from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.severity import Severity
 from runbooks.domain.signed import Reclassification
@@ -41,10 +41,10 @@ def seal_again(manifest: Manifest, wanted: Collection[tuple[EvidenceClass, ...]]
     )
 
 
-def request_again(entry: LedgerEntry, request: ApprovalRequest, right: Right, disabled: Collection[Name]) -> list[str]:
-    """`disabled`: whose word had taken something away by then. They alone are not enough to give back."""
+def request_again(known_at: Instant, request: ApprovalRequest, right: Right, disabled: Collection[Name]) -> list[str]:
+    """`known_at`: the latest time that the record knew then; `disabled`: who alone are not enough to give back."""
     acted = () if request.purpose is Purpose.CONTAIN else tuple(sorted(disabled))
-    latest = later(entry.at, _CLOCK_SET_BACK_SECONDS)
+    latest = later(known_at, _CLOCK_SET_BACK_SECONDS)
     return differences_of(
         ("people who took it away", request.acted_before, acted),
         ("expiry", request.expires_at, later(request.asked_at, 60 * right.expires_minutes)),
@@ -99,11 +99,17 @@ def classified_again(entry: LedgerEntry, before: Incident, now: Incident) -> lis
     return found
 
 
+def _signed_for(entry: LedgerEntry, said: Reclassification, before: Incident) -> list[tuple[str, object, object]]:
+    """By whom, and for this incident, or for the one that it continues."""
+    here = before.continues if said.incident == before.continues else before.id
+    return [("who signed", entry.actor.name, said.person), ("the incident that was signed for", said.incident, here)]
+
+
 def led_again(entry: LedgerEntry, before: Incident, now: Incident) -> list[str]:
     """Another one leads, on a person's word: the one whom they named, and nothing else changed."""
     said = Reclassification.model_validate(entry.body["signed"])
     return differences_of(
-        ("who signed", entry.actor.name, said.person), ("lead", now.lead, said.lead),
+        *_signed_for(entry, said, before), ("lead", now.lead, said.lead),
         ("all but its lead", now.model_copy(update={"lead": before.lead}), before),
     )  # fmt: skip
 
@@ -115,7 +121,7 @@ def established_again(entry: LedgerEntry, before: Incident, now: Incident) -> li
         {one.cause for one in incident.causes if one.standing is Standing.FACT} for incident in (before, now)
     )
     return differences_of(
-        ("who signed", entry.actor.name, said.person), ("facts", sorted(facts), sorted(known | set(said.facts))),
+        *_signed_for(entry, said, before), ("facts", sorted(facts), sorted(known | set(said.facts))),
         ("all but its causes", now.model_copy(update={"causes": before.causes}), before),
     )  # fmt: skip
 

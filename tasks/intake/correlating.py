@@ -122,7 +122,9 @@ class Correlator:
         at_home = (
             own is not None and own.standing is Standing.OPEN and joins(signal.received_at, own, policy.correlation)
         )
-        spoken = None if at_home else spoken_key_of(signal, classified)  # its own one comes first: no need to look
+        listed = self.configuration.systems.get(signal.system or "")
+        drill = listed is not None and listed.practice
+        spoken = None if at_home else spoken_key_of(signal, classified, drill=drill)  # its own one comes first
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
             rules=policy.correlation, now=now, spoken=self.store.newest(spoken) if spoken else None, at_once=at_once,

@@ -65,7 +65,7 @@ def _hear_of(store: SignalStore, entry: LedgerEntry) -> None:
             id=known, key=digest_of(known.encode()), standing=Standing.OPEN, at_once=False,
             severity=Severity(body["severity"]), opened_at=entry.at, last_signal_at=entry.at,
         ),
-        system, spoken_key(system, archetype, near_miss=near_miss),
+        system, spoken_key(system, archetype, near_miss=near_miss, drill=bool(body["drill"])),
     )  # fmt: skip
     if body.get("continues"):
         store.hand_over(str(body["continues"]), known, entry.at)

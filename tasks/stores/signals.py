@@ -160,7 +160,15 @@ class SignalStore(Outbox):
         self, known: KnownIncident, draft: bytes, *, system: str, made_at: Instant, recurrence_of: str | None,
         storm: str | None, signals: int = 1,
     ) -> None:  # fmt: skip
-        """A new incident, and the row by which its response starts."""
+        """A new incident, and the row by which its response starts.
+
+        Another one that is open under its own key takes no further signals: those went to whoever continues one of that
+        key, and one key has one open incident.
+        """
+        self._do(
+            "UPDATE incident SET standing = ?, ended_at = coalesce(ended_at, last_signal_at) WHERE key = ? AND standing = ?",
+            Standing.PASSED, known.key, Standing.OPEN,
+        )  # fmt: skip
         self._do(
             f"INSERT INTO incident({_KNOWN}, made_at, system, signals, recurrence_of, storm)"  # noqa: S608
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

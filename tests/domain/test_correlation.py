@@ -199,15 +199,18 @@ def test_6_what_may_begin_at_once_joins_nothing_that_people_opened_and_names_it(
     "outcome", sorted(set(TriageOutcome) - {TriageOutcome(one) for one in Archetype} - {TriageOutcome.NEAR_MISS})
 )
 def test_people_have_one_word_for_what_has_no_runbook_and_signals_have_several(outcome: TriageOutcome) -> None:
-    assert spoken_key_of(a_signal(), a_classified(archetype=Archetype.UNCLASSIFIED, outcome=outcome)) is None
+    assert (
+        spoken_key_of(a_signal(), a_classified(archetype=Archetype.UNCLASSIFIED, outcome=outcome), drill=False) is None
+    )
 
 
 @pytest.mark.parametrize("signal", [{"environment": "staging"}, {"entity": "tenant-1"}, {"source": "customers"}])
 def test_what_people_do_not_say_keeps_no_signal_from_what_they_opened(signal: dict[str, object]) -> None:
-    key = spoken_key("agent", Archetype.AGENTIC_MISALIGNMENT, near_miss=False)
-    assert spoken_key_of(a_signal(**signal), a_classified()) == key
-    assert spoken_key_of(a_signal(system="other"), a_classified()) != key
-    assert spoken_key_of(a_signal(), a_classified(near_miss=True, outcome=TriageOutcome.NEAR_MISS)) != key
+    key = spoken_key("agent", Archetype.AGENTIC_MISALIGNMENT, near_miss=False, drill=False)
+    assert spoken_key_of(a_signal(**signal), a_classified(), drill=False) == key
+    assert spoken_key_of(a_signal(**signal), a_classified(), drill=True) != key, "a drill swallows nothing that is real"
+    assert spoken_key_of(a_signal(system="other"), a_classified(), drill=False) != key
+    assert spoken_key_of(a_signal(), a_classified(near_miss=True, outcome=TriageOutcome.NEAR_MISS), drill=False) != key
 
 
 def test_7_a_storm_begins_beyond_the_limit() -> None:

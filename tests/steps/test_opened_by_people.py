@@ -6,12 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from runbooks.domain.correlation import Correlated, Verdict
+from runbooks.domain.correlation import Correlated, KnownIncident, Standing, Verdict
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.severity import Severity
 from runbooks.domain.signal import Basis, Classified, TriageOutcome
+from runbooks.domain.value import digest_of
 from tasks.evidence import seal_evidence
 from tasks.intake.correlating import Understood
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
@@ -236,3 +237,21 @@ def test_a_file_of_signals_from_before_is_taken_on(desk: Desk) -> None:
         base.executescript("DROP TABLE reached; PRAGMA user_version = 1;")
     declared = desk.declare()
     assert take(Intake(desk.installation), "1").incident == declared
+
+
+def test_one_key_has_one_open_incident_whoever_was_handed_its_signals(intake: Intake) -> None:
+    """An older incident of the same key was named anew, so its signals go to the one that continues it; the next is new."""
+    store = intake.store
+
+    def known(name: str) -> KnownIncident:
+        now = clock()
+        return KnownIncident(
+            id=name, key=digest_of(b"key"), standing=Standing.OPEN, at_once=False, severity=Severity.SEV2, opened_at=now,
+            last_signal_at=now,
+        )  # fmt: skip
+
+    with store.writing():
+        for name in ("INC-AAAAAAAAAA", "INC-BBBBBBBBBB"):
+            store.open(known(name), b"", system="agent", made_at=clock(), recurrence_of=None, storm=None)
+    standing = [found.standing for name in ("INC-AAAAAAAAAA", "INC-BBBBBBBBBB") if (found := store.find(name))]
+    assert standing == [Standing.PASSED, Standing.OPEN]

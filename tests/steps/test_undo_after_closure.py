@@ -7,6 +7,8 @@ from flows.doors.keeper import attend
 from runbooks.domain.approval import Purpose
 from runbooks.domain.ledger import EntryType
 from tasks.approval import requests_of
+from tasks.containment import contain
+from tasks.giving_back import give_back
 from tasks.review import close_incident
 from tests.steps.desk import Desk, Ran
 from tests.steps.glass import at, judged_again, policy_plus, status, written
@@ -100,3 +102,30 @@ def test_what_a_closed_incident_did_not_take_away_stays_as_it_was(desk: Desk, mo
     attend(desk.installation, incident)
     assert desk.installation.store.size() == before
     assert {request.purpose for request in requests_of(desk.installation, incident)} == {Purpose.CONTAIN}
+
+
+def test_a_consent_that_was_not_used_in_its_time_is_asked_for_anew(
+    desk: Desk, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = undo(desk, closed).json["acts"][0]["request"]
+    for person in ("dora", "cleo"):
+        assert desk.approve(request, person).code == 0
+    at(monkeypatch, desk, 60 * 24)
+    again = undo(desk, closed).json["acts"][0]
+    assert (again["outcome"], status(desk)) == ("waiting", "off")
+    assert again["request"] != request
+
+
+def test_what_came_back_is_done_no_more_and_undone_no_more_whatever_became_of_its_consent(
+    desk: Desk, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = undo(desk, closed).json["acts"][0]["request"]
+    for person in ("dora", "cleo"):
+        desk.approve(request, person)
+    assert undo(desk, closed).code == 0
+    kept = len(desk.installation.store.entries(closed))
+    at(monkeypatch, desk, 60 * 24)
+    assert contain.fn(closed, "refund-tool") == "effective", "what it was"
+    assert give_back.fn(closed, "refund-tool", Purpose.UNDO) == "undone"
+    assert status(desk) == "on"
+    assert len(desk.installation.store.entries(closed)) == kept, "no failure, no call for anybody"

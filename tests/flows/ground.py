@@ -88,9 +88,17 @@ class Ground(People):
 
         def waits() -> str:
             newest = self.runs(incident)[-1:]
-            return str(newest[0]["id"]) if newest and newest[0]["state"]["type"] == "PAUSED" else ""
+            paused = bool(newest) and newest[0]["state"]["type"] == "PAUSED"
+            return str(newest[0]["id"]) if paused and self._has_form(incident, str(newest[0]["id"])) else ""
 
         return str(until(waits, RESPONSE_SECONDS, what=f"{incident} waits for people", tell=self.told(incident)))
+
+    def _has_form(self, incident: str, run: str) -> bool:
+        """A run that suspends is paused a moment before its form is there, and nobody can resume it before."""
+        forms = self.installation.store.entries(incident, types=(EntryType.RUN_SUSPENDED,))
+        schema = f"suspended-{forms[-1].body['form']}-schema" if forms else ""
+        found = self.calls.call("POST", f"/flow_runs/{run}/input/filter", {"prefix": "suspended-", "limit": 50})
+        return schema in {str(one["key"]) for one in found}
 
     # Incidents.
 

@@ -14,7 +14,7 @@ from tasks.planning import plan_now
 from tests.steps.desk import Desk
 from tests.steps.intake_ground import a_configuration
 
-MONITOR = Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26, received_at=clock())
+MONITOR = Origin(source="monitor", fresh=True, delivery="DLV-" + "0" * 26)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def planned(place: Installation, name: str, origin: Origin | None = MONITOR) -> 
                     lead="ana", noticed_at=clock())  # fmt: skip
     incident = open_incident(
         place, report, Archetype.AGENTIC_MISALIGNMENT, drill=True, opener=door_actor("test"), material=name.encode(),
-        origin=origin,
+        origin=origin and origin.model_copy(update={"received_at": clock()}),
     )  # fmt: skip
     plan_now(place, place.pen(flow_actor("test")), incident.id)
     return plan_of(place, incident.id).preauthorised

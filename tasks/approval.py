@@ -1,7 +1,7 @@
 """Requests and how they stand: asked once, judged from the record every time. Decisions enter in tasks/decisions.py."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from runbooks.domain.approval import (
     ApprovalRequest,
@@ -19,7 +19,7 @@ from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.incident import Incident, Requester
 from runbooks.domain.instants import Instant
-from runbooks.domain.judging import judge_request, speaks_for
+from runbooks.domain.judging import judge_request, speaks_for, who_disabled
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.asking import frozen_request
@@ -181,16 +181,22 @@ _SETTLED: dict[Standing, EntryType] = {
 
 
 def settled_key(request: ApprovalRequest, verdict: RequestVerdict) -> str:
-    """The key of the entry that says so, once per request and standing."""
+    """The key of the first entry that says so."""
     return f"settled/{request.digest()}/{verdict.standing}"
 
 
 def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> RequestVerdict:
-    """Write a settled verdict once per standing; returns the verdict."""
-    kind = _SETTLED.get(verdict.standing)
+    """Write a settled verdict, once per standing and the decisions that make it; returns the verdict.
+
+    What was granted, stood open again and is granted by others is granted by those: whoever disabled is read from it.
+    """
+    kind, key = _SETTLED.get(verdict.standing), settled_key(request, verdict)
     if kind is not None:
+        before = writer.find(key)
+        if before is not None and before.body["decisions"] != list(verdict.entries) and not is_claimed(writer, request):
+            key += "/" + "-".join(map(str, verdict.entries))
         writer.write(
-            kind, settled_key(request, verdict), incident=request.incident,
+            kind, key, incident=request.incident,
             subject={"request": request.digest(), "action": request.action},
             body={
                 "request": request.id, "action": request.step, "purpose": request.purpose,
@@ -202,22 +208,17 @@ def settle(writer: Pen, request: ApprovalRequest, verdict: RequestVerdict) -> Re
     return verdict
 
 
-def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
-    """Everybody who had a part in taking something away in this incident.
+def is_claimed(writer: Pen, request: ApprovalRequest) -> bool:
+    """Whether somebody began, or did, what this request consents to."""
+    claims = writer.entries(request.incident, types=(EntryType.EFFECT_CLAIMED,))
+    return any(entry.subject.get("request") == request.digest() for entry in claims)
 
-    Those whose approval counted, whoever they stood for, and whoever broke the glass.
-    """
-    found: set[str] = set()
+
+def people_who_disabled(installation: Installation, incident_id: str) -> set[str]:
+    """Everybody who had a part in taking something away in this incident."""
     types = (EntryType.REQUEST_GRANTED, EntryType.BREAK_GLASS_OPENED)
-    for entry in installation.store.entries(incident_id, types=types):
-        if entry.type is EntryType.BREAK_GLASS_OPENED:
-            found.add(str(entry.body["person"]))
-        elif entry.body["purpose"] == Purpose.CONTAIN:
-            request = _request(installation, entry)
-            pinned = installation.configuration(request.configuration)
-            for name in entry.body["approvers"]:
-                found |= {name, speaks_for(name, request.roles, (pinned,)) or name}
-    return found
+    entries = installation.store.entries(incident_id, types=types)
+    return who_disabled(entries, partial(_request, installation), installation.configuration)
 
 
 def plan_of(installation: Installation, incident_id: str) -> Plan:

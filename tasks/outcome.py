@@ -10,7 +10,7 @@ from tasks.step import here, pen, step
 
 
 def acts_to_do_at_once(incident_id: str) -> list[str]:
-    """Ids of the pre-authorised acts, without those whose signal is too old by now."""
+    """Ids of the pre-authorised acts, without those that may begin no more (`lapsed`)."""
     plan = plan_of(here(), incident_id)
     late = lapsed(here(), plan)
     return [name for name in plan.preauthorised if name not in late]

@@ -87,14 +87,21 @@ def was_begun(installation: Installation, action: ContainmentAction) -> bool:
 
 
 def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
-    """Acts that the plan lets begin, that nobody claimed, and whose signal is too old by now: why they wait for people."""
+    """Acts that the plan lets begin, that nobody claimed, and that may begin no more: why they wait for people.
+
+    Their signal is too old by now, or another configuration is active than the one that let them begin.
+    """
     found: dict[str, str] = {}
     if not plan.preauthorised:
         return found
     incident, now = installation.incident(plan.incident), installation.now()
     configuration = installation.configuration(plan.configuration)
+    changed = plan.configuration != installation.active_digest()
     for name in plan.preauthorised:
         action = plan.action(name)
+        if changed and installation.store.claim_of(action.effect_key) is None:
+            found[name] = "another configuration was activated since the plan was made"
+            continue
         right = right_to_begin(installation, incident, plan, action)
         if right is None or incident.origin is None:
             continue

@@ -5,7 +5,8 @@ every start is idempotent under its key:
 0. take up   a start from the form whose process died before the incident stood begins once more: nothing is lost.
 1. restart   an open incident that no live run responds to gets a new run: its process died, its state was forced, it
              was deleted, or it waits without a form that anybody could answer.
-2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver.
+2. ring      a waiting run is woken when the record holds something that it has not seen: a decision, a waiver, or
+             another policy under which what people said is enough.
 3. expire    a request past its expiry is closed, and its run is woken; of those that wait the next people are told.
              So are those of closed incidents that ask to give back what is still away.
 4. notice    what somebody did to a run, or to the pool, through the engine's own doors is written down.
@@ -43,7 +44,7 @@ from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from tasks.anchors import AnchorDuty
 from tasks.announcing import Announcer
-from tasks.approval import answerable, judge_all, settle
+from tasks.approval import answerable, is_claimed, judge_all, settle
 from tasks.break_glass import end_overdue
 from tasks.drifting import DriftWatch
 from tasks.engine import (
@@ -110,8 +111,7 @@ def run_keeper(home: Path) -> int:
             if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
                 once("starts", lambda: take_up(installation))
                 once("the way", lambda: keep_the_way_clear(installation))
-                for incident in afterwards.incidents():
-                    once(incident, partial(attend, installation, incident))
+                once("afterwards", lambda: attend_all(installation, afterwards))
             once("leftovers", leftovers.tidy)
             if rounds % ROUNDS_PER_WATCH == 0:
                 watch.keep()
@@ -155,19 +155,19 @@ def _watch_if_asleep(installation: Installation, drift: DriftWatch, incident: st
 
 def keep(installation: Installation, incident: str, *, look: Look) -> None:
     """All duties for one open incident; the engine is asked in turn, and at once where the record calls for it."""
-    if look.is_to_be_attended(installation, incident):
-        attend(installation, incident)
+    granted = look.is_to_be_attended(installation, incident) and attend(installation, incident)
     if is_live(installation, incident):
         if incident in look.incidents:
             note_working(installation, incident)
         return
     entries = installation.store.entries(incident)
     form = waiting_form(entries)
-    if form is not None and look.leaves_waiting(incident, form) and not _has_news(entries, form):
+    news = form is not None and (_has_news(entries, form) or (granted and _changed_since(installation, form)))
+    if form is not None and look.leaves_waiting(incident, form) and not news:
         return
     if form is None or not form_stands(installation, form):
         restart(installation, incident, entries)
-    elif _has_news(entries, form):
+    elif news:
         ring(incident)
 
 
@@ -209,14 +209,26 @@ def is_live(installation: Installation, incident: str) -> bool:
     return row is not None and row.lease_until > clock() and not is_gone(row.holder)
 
 
-def attend(installation: Installation, incident: str) -> None:
-    """Close what nobody answered in time; tell the next people about what still waits."""
-    writer = installation.pen(KEEPER)
+def attend(installation: Installation, incident: str) -> bool:
+    """Close what nobody answered in time; tell the next people about what still waits.
+
+    Returns whether something stands granted and is not begun: what people decided may be enough since an owner activated
+    another policy, and nobody rings for that.
+    """
+    writer, granted = installation.pen(KEEPER), False
     for request, verdict in judge_all(installation, incident, only=answerable(installation, incident)):
         if verdict.standing is Standing.EXPIRED:
             settle(writer, request, verdict)
         else:
             escalate(installation, writer, request, verdict)
+            granted |= verdict.standing is Standing.GRANTED and not is_claimed(writer, request)
+    return granted
+
+
+def attend_all(installation: Installation, afterwards: Afterwards) -> None:
+    """The same for closed incidents in which somebody asked for what is still away."""
+    for incident in afterwards.incidents():
+        once(incident, partial(attend, installation, incident))
 
 
 def after_glass(installation: Installation) -> None:
@@ -230,6 +242,12 @@ def after_glass(installation: Installation) -> None:
 
 def _has_news(entries: list[LedgerEntry], form: LedgerEntry) -> bool:
     return any(entry.type in NEWS and entry.index >= int(form.body["seen"]) for entry in entries)
+
+
+def _changed_since(installation: Installation, form: LedgerEntry) -> bool:
+    """Whether another configuration became active after the run had read the record for this form."""
+    kinds = (EntryType.CONFIGURATION_ACTIVATED,)
+    return bool(installation.store.entries(since=int(form.body["seen"]), types=kinds))
 
 
 def _just_opened(entries: list[LedgerEntry]) -> bool:

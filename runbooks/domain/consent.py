@@ -16,7 +16,7 @@ from runbooks.domain.audit import differences_of
 from runbooks.domain.case import acted_at, fences
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.instants import Instant
-from runbooks.domain.judging import judge_request, speaks_for
+from runbooks.domain.judging import judge_request, who_disabled
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.past import Past
 from runbooks.domain.rejudging import request_again
@@ -55,17 +55,14 @@ class Consent(Past):
 
     def _disabled(self, entry: LedgerEntry, request: ApprovalRequest) -> set[str]:
         """Whose word had taken something away before this was asked; of old requests only those who consented."""
-        found: set[str] = set()
-        for earlier in self._before(entry):
-            if earlier.type is EntryType.BREAK_GLASS_OPENED and request.says_its_act:
-                found.add(str(earlier.body["person"]))
-            elif earlier.type is EntryType.REQUEST_GRANTED and earlier.body["purpose"] == Purpose.CONTAIN:
-                asked = self._get(earlier, "request", ApprovalRequest)
-                pinned = self._parse(asked.configuration, Configuration)
-                for name in map(str, earlier.body["approvers"]):
-                    voice = speaks_for(name, asked.roles, (pinned,)) if request.says_its_act else None
-                    found |= {name, voice or name}
-        return found
+        before = self._before(entry)
+        if request.says_its_act:
+            return who_disabled(
+                before, lambda one: self._get(one, "request", ApprovalRequest),
+                lambda digest: self._parse(digest, Configuration),
+            )  # fmt: skip
+        granted = [e for e in before if e.type is EntryType.REQUEST_GRANTED and e.body["purpose"] == Purpose.CONTAIN]
+        return {str(name) for one in granted for name in one.body["approvers"]}
 
     def _settled(self, entry: LedgerEntry) -> list[str]:
         """As it stood when this was judged; from the decisions that it names, and those before them."""

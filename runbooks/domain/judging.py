@@ -22,13 +22,14 @@ Rules of `judge_request`, in order:
 10. Everything else is waiting; after the expiry it is expired. Silence is never a yes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from runbooks.domain.approval import (
     MORE_FOR_UNPROVEN,
     Answer,
     ApprovalRequest,
     Decision,
+    Purpose,
     RequestVerdict,
     Standing,
     barred_by,
@@ -36,6 +37,8 @@ from runbooks.domain.approval import (
 from runbooks.domain.configuration import Configuration, Person, ProofKind, Right
 from runbooks.domain.incident import Name
 from runbooks.domain.instants import Instant
+from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.value import Digest
 
 
 def _key(line: str | None) -> list[str]:
@@ -69,6 +72,26 @@ def speaks_for(name: Name, roles: Iterable[Name], configurations: Iterable[Confi
         else:
             return None
     return found.pop() if len(found) == 1 else None
+
+
+def who_disabled(
+    entries: Iterable[LedgerEntry], request_of: Callable[[LedgerEntry], ApprovalRequest],
+    configuration: Callable[[Digest], Configuration],
+) -> set[Name]:  # fmt: skip
+    """Whose word took something away, by these entries of one incident: they alone are not enough to give it back (9).
+
+    Those whose approval counted, whoever they stood for, and whoever broke the glass.
+    """
+    found: set[Name] = set()
+    for entry in entries:
+        if entry.type is EntryType.BREAK_GLASS_OPENED:
+            found.add(str(entry.body["person"]))
+        elif entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] == Purpose.CONTAIN:
+            request = request_of(entry)
+            pinned = configuration(request.configuration)
+            for name in map(str, entry.body["approvers"]):
+                found |= {name, speaks_for(name, request.roles, (pinned,)) or name}
+    return found
 
 
 def _proof_objection(

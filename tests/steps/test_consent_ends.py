@@ -2,6 +2,8 @@
 
 import pytest
 
+from flows.doors import keeper
+from flows.doors.looking import Look
 from runbooks.domain.approval import ApprovalRequest, Purpose, Standing
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
@@ -47,10 +49,41 @@ def test_what_an_owner_tightens_holds_for_what_was_granted_and_is_not_done(desk:
     refused(desk, incident, "needs 1 more")
     assert [one["because"] for one in desk("inbox", "--json").json["requests"] if one["request"] == request.id]
     desk.approve(request.id, "cleo")
+    settle(desk.installation.pen(flow_actor("test")), request, verdict_on(desk.installation, request))
     assert contain.fn(incident, "refund-tool") == "effective"
+    assert people_who_disabled(desk.installation, incident) == {"ana", "ben", "cleo"}, "nobody of them re-enables alone"
     activate(desk, "policy.toml", f"{ON_CALL}\npeople = 2", f"{ON_CALL}\npeople = 4")
     assert verdict_on(desk.installation, request).standing is Standing.GRANTED, "it is done"
     assert judged_again(desk, incident) == []
+
+
+def test_another_policy_under_which_it_is_enough_wakes_the_response_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident, place, rung = granted(desk)[0], desk.installation, list[str]()
+    monkeypatch.setattr(keeper, "ring", rung.append)
+    monkeypatch.setattr(keeper, "form_stands", lambda *_: True)
+    monkeypatch.setattr(keeper, "is_live", lambda *_: False)
+
+    def sleeps(number: int) -> None:
+        place.pen(flow_actor("test"), "the-run").write(
+            EntryType.RUN_SUSPENDED, f"suspended/the-run/gate-{number}", incident=incident,
+            body={"form": f"gate-{number}", "seen": place.store.size()},
+        )  # fmt: skip
+
+    def round_of_the_keeper() -> None:
+        keeper.keep(place, incident, look=Look.of_round(place, [incident], 0))
+
+    activate(desk, "policy.toml", f"{ON_CALL}\nproofs", f"{ON_CALL}\npeople = 2\nproofs")
+    sleeps(0)
+    round_of_the_keeper()
+    assert rung == [], "it waits for one more"
+    activate(desk, "policy.toml", f"{ON_CALL}\npeople = 2\nproofs", f"{ON_CALL}\nproofs")
+    round_of_the_keeper()
+    assert rung == [incident]
+    sleeps(1)
+    round_of_the_keeper()
+    assert rung == [incident], "the response has seen it"
 
 
 @pytest.mark.parametrize(

@@ -85,19 +85,6 @@ def test_a_young_signal_begins_and_asks_nobody_about_it(desk: Desk, place: Insta
     assert judged_again(desk, incident) == []
 
 
-def test_what_another_policy_let_begin_waits_for_people_too(desk: Desk, place: Installation) -> None:
-    incident = planned(place, 0)
-    assert acts_to_do_at_once(incident) == ["refund-tool"]
-    active = place.active()
-    other = active.model_copy(update={"policy": active.policy.model_copy(update={"waiver_roles": ("on-call",)})})
-    place.activate(other, INSTALLATION, {"proof": "an owner changed something else"})
-    assert acts_to_do_at_once(incident) == []
-    assert "another configuration was activated" in asked(desk, incident)["refund-tool"]
-    approve(desk, incident, "refund-tool")
-    assert contain.fn(incident, "refund-tool") == "effective"
-    assert acts_to_do_at_once(incident) == ["refund-tool"], "what was claimed is not asked for once more"
-
-
 def test_an_old_signal_waits_for_people_who_see_why(desk: Desk, place: Installation) -> None:
     incident = planned(place, 3 * DAY)
     assert acts_to_do_at_once(incident) == []

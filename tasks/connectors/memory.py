@@ -51,8 +51,7 @@ class Memory(Connector):
         return Reversibility.R1 if verb is Verb.CALL_HTTP else super()._least(verb)
 
     def _observe(self, action: ContainmentAction) -> State:
-        with self._world() as world:
-            return _state(world, action.target)
+        return _state(self._world(), action.target)
 
     def _desired(self, act: Act) -> State:
         return dict(act.action.desired) or DEFAULT
@@ -67,54 +66,75 @@ class Memory(Connector):
         return f"{shown(action.target)} stands for quell's own access" if action.target in self._settings.own else None
 
     def _check(self) -> list[str]:
-        with self._world():
-            return []
+        self._world()
+        return []
 
     def _collect(self, what: str, since: Instant, until: Instant) -> Collected:
         """The log of effects between the two instants; `what` is always `effects`."""
         if what != "effects":
             raise MissingError(f"there is no {shown(what)}: expected effects")
-        with self._world() as world:
-            rows = [json.dumps(row).encode() for row in world["effects"] if since <= row["at"] <= until]
+        rows = [json.dumps(row).encode() for row in self._world()["effects"] if since <= row["at"] <= until]
         return Collected(iter(rows), Facts("application/json"))
 
     def _probe(self, name: str, settings: Mapping[str, Json], mark: str) -> ProbeResult:
         """Refused when the target's state holds what `settings.refused_when` says."""
-        with self._world() as world:
-            state = _state(world, str(settings.get("target", "")))
+        state = _state(self._world(), str(settings.get("target", "")))
         refused = dict(settings.get("refused_when", DEFAULT)).items() <= state.items()
         passage = Passage.REFUSED if refused else Passage.THROUGH
         return ProbeResult(probe=name, passage=passage, saw=shown(f"{mark}: {state}"), at=self.place.now())
 
     def _write(self, act: Act, state: State) -> None:
-        with self._world() as world:
+        with self._alone():
+            world = self._world()
             if _state(world, act.action.target) != act.current:
                 raise NotDoneError(f"{shown(act.action.target)} was changed by somebody else just now")
             world["targets"][act.action.target] = state
             world["effects"].append({"at": self.place.now(), "key": act.key, "target": act.action.target, **state})
+            self._keep(world)
+
+    def _world(self) -> dict[str, Any]:
+        """The world as it is. Readers need no lock: a file is replaced whole."""
+        first: dict[str, Any] = {"targets": self._settings.targets, "effects": []}
+        path = self._settings.path
+        if path is None:
+            key = f"{self.place.system}/{self.place.name}"
+            return _WORLDS.setdefault(key, json.loads(json.dumps(first)))
+        try:
+            if not path.exists():
+                path.parent.stat()
+                return json.loads(json.dumps(first))  # type: ignore[no-any-return]
+            return json.loads(path.read_bytes())  # type: ignore[no-any-return]
+        except OSError as problem:
+            raise NotDoneError(f"{path} cannot be used ({problem.strerror})") from None
+
+    def _keep(self, world: dict[str, Any]) -> None:
+        path = self._settings.path
+        if path is None:
+            return
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(world, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
 
     @contextmanager
-    def _world(self) -> Iterator[dict[str, Any]]:
-        """The world, written back when it was changed."""
-        first = {"targets": self._settings.targets, "effects": []}
-        if self._settings.path is None:
-            key = f"{self.place.system}/{self.place.name}"
-            yield _WORLDS.setdefault(key, json.loads(json.dumps(first)))
-            return
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time, as long as the deadline lets it wait; a writer that sleeps holds up no reader."""
         path = self._settings.path
+        if path is None:
+            yield
+            return
         try:
-            with path.open("a+", encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                file.seek(0)
-                before = file.read()
-                world = json.loads(before) if before else json.loads(json.dumps(first))
-                yield world
-                after = json.dumps(world)
-                if after != before:
-                    file.truncate(0)
-                    file.write(after)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with path.with_name(f".{path.name}.lock").open("a") as lock:
+                while True:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        if not self.deadline.sleep(0.02):
+                            raise NotDoneError(f"another writer holds {path}") from None
+                yield
         except OSError as problem:
             raise NotDoneError(f"{path} cannot be used ({problem.strerror})") from None
 

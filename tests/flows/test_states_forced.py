@@ -1,6 +1,9 @@
 """Somebody with the engine's credential forces states, deletes runs, starts twins.
 
 Nothing happens without a grant, the response goes on, and the attempt is on record.
+
+This file stands last of those that share one installation: Prefect's recorder of task runs stops for minutes over the
+events of a run that was deleted, and other tests hold Prefect's history against quell's.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from runbooks.domain.review import ReviewRules
 from runbooks.domain.rules import KeywordRule, SignalRule
 from runbooks.domain.severity import Severity
 from runbooks.domain.sources import Source
-from runbooks.domain.value import Digest, Json, Value
+from runbooks.domain.value import Digest, PlainJson, Value
 
 
 class ProofKind(StrEnum):
@@ -132,7 +132,7 @@ class Connection(Value):
     """One connector of one system: its kind (a file in tasks/connectors) and its settings, secrets as references."""
 
     kind: Name
-    settings: dict[str, Json] = {}
+    settings: dict[str, PlainJson] = {}
 
 
 class Control(Value):
@@ -165,14 +165,14 @@ class ProbeSpec(Value):
     """One harmless look through the agent's own path, performed by `connector`; `settings` are the connector's."""
 
     connector: Name
-    settings: dict[str, Json] = {}
+    settings: dict[str, PlainJson] = {}
 
 
 class TrialSpec(Value):
     """How recorded attacks of one archetype are replayed harmlessly, and which neighbours must still work."""
 
     connector: Name
-    settings: dict[str, Json] = {}
+    settings: dict[str, PlainJson] = {}
     benign: tuple[str, ...] = ()
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """`sha256:` and 64 hexadecimal digits."""
@@ -77,6 +77,22 @@ def _plain(value: Json) -> bool:  # noqa: PLR0911 - one answer per kind of JSON 
     if kind is int:
         return -_LARGEST <= value <= _LARGEST  # type: ignore[no-any-return]
     return value is None or kind is bool
+
+
+def _inside_the_profile(value: Json) -> Json:
+    try:
+        if not _plain(value):
+            _check(value, "inside it")
+    except NotCanonicalError as problem:
+        within = f" ({problem})" if isinstance(value, dict | list) else ""
+        raise ValueError(
+            f"text, a whole number, true or false, a list or an object; else as text in quotes{within}"
+        ) from None
+    return value
+
+
+PlainJson = Annotated[Json, AfterValidator(_inside_the_profile)]
+"""JSON that was checked when it was read, so that a person's file is named, and not found out when it is digested."""
 
 
 def canonical(value: Json) -> bytes:

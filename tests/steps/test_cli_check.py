@@ -58,6 +58,10 @@ BAD: dict[str, tuple[Change, str, str, str]] = {
         change("systems.toml", 'kind = "memory"', 'kind = "telepathy"'), "systems.toml",
         "systems.helper.connections.side.kind", "telepathy",
     ),
+    "a fraction where digests are taken": (
+        change("systems.toml", "side.settings]", "side.settings]\ndeadline_seconds = 0.5"), "systems.toml",
+        "helper.connections.side.settings.deadline_seconds", "0.5",
+    ),
     "an unknown role that may never decide": (
         change("policy.toml", 'proofs = ["ssh", "code"]', 'proofs = ["ssh", "code"]\nnever = ["moon"]'), "policy.toml",
         "[[rights]] no. 3, never", "moon",

@@ -18,6 +18,7 @@ from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.incident import Archetype, Cause, Incident, Report, Standing, SuspectedCause
 from runbooks.domain.instants import Instant
+from runbooks.domain.leading import wrong_hand_over
 from runbooks.domain.ledger import Actor, EntryType
 from runbooks.domain.severity import SeverityJudgement
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
@@ -119,13 +120,8 @@ def _demand_right_to_hand_over(
     configuration: Configuration, before: Incident, said: Reclassification, now: Instant
 ) -> None:
     listed_person(configuration, str(said.lead), now)
-    system = configuration.systems.get(before.system)
-    may = {before.lead, *([system.owner] if system else [])}
-    if before.lead in configuration.people and said.person not in may:
-        raise ApprovalError(
-            f"only the lead or the system's owner hands the lead over: expected {' or '.join(sorted(may))}, found {said.person}.",
-            now=f"{before.lead} still leads.", next_step="ask one of them.",
-        )  # fmt: skip
+    if wrong := wrong_hand_over(configuration, before, said.person, said.lead):
+        raise ApprovalError(f"{wrong}.", now=f"{before.lead} still leads.", next_step="ask one of them.")
 
 
 def _continued(

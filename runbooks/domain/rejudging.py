@@ -5,18 +5,19 @@ Each function returns what differs, in words; nothing when the record follows fr
 - a request: whose consent does not suffice to give back, and how long it may be answered
 - a probe: what it saw gives the status that is reported, and nothing is probed that was not done
 - a classification: what the person signed is what stands now, of the incident as it stood, and only the lead lowers it
-- a lead and causes: those that the person signed, and nothing else changed
+- a lead and causes: those that the person signed, and nothing else changed; the lead only by who may hand it over
 """
 
 from collections.abc import Collection, Iterable
 
 from runbooks.domain.approval import ApprovalRequest, Purpose
 from runbooks.domain.audit import differences_of
-from runbooks.domain.configuration import Right
+from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.containment import ContainmentStatus
 from runbooks.domain.evidence import Captured, EvidenceClass, Manifest
 from runbooks.domain.incident import Incident, Name, Standing
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.leading import wrong_hand_over
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.severity import Severity
 from runbooks.domain.signed import Reclassification
@@ -105,13 +106,14 @@ def _signed_for(entry: LedgerEntry, said: Reclassification, before: Incident) ->
     return [("who signed", entry.actor.name, said.person), ("the incident that was signed for", said.incident, here)]
 
 
-def led_again(entry: LedgerEntry, before: Incident, now: Incident) -> list[str]:
-    """Another one leads, on a person's word: the one whom they named, and nothing else changed."""
+def led_again(entry: LedgerEntry, configuration: Configuration, before: Incident, now: Incident) -> list[str]:
+    """Another one leads, on the word of who may say so: the one whom they named, and nothing else changed."""
     said = Reclassification.model_validate(entry.body["signed"])
+    wrong = wrong_hand_over(configuration, before, said.person, said.lead)
     return differences_of(
         *_signed_for(entry, said, before), ("lead", now.lead, said.lead),
         ("all but its lead", now.model_copy(update={"lead": before.lead}), before),
-    )  # fmt: skip
+    ) + [wrong] * bool(wrong)  # fmt: skip
 
 
 def established_again(entry: LedgerEntry, before: Incident, now: Incident) -> list[str]:

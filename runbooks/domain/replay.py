@@ -91,7 +91,8 @@ class Replay(Consent):
         return classified_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
 
     def _led(self, entry: LedgerEntry) -> list[str]:
-        return led_again(entry, self._incident(entry), self._get(entry, "incident", Incident))
+        rules = self._parse(self._active(entry), Configuration)
+        return led_again(entry, rules, self._incident(entry), self._get(entry, "incident", Incident))
 
     def _established(self, entry: LedgerEntry) -> list[str]:
         return established_again(entry, self._incident(entry), self._get(entry, "incident", Incident))

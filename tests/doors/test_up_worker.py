@@ -131,15 +131,29 @@ def test_a_burst_keeps_to_the_limit(place: Place) -> None:
     runs = [place.create("quick", f"burst-{number}") for number in range(10)]
     for run_id in runs:
         place.reaches(run_id, "Completed", 60)
-    steps = []
+    steps, processes = [], set()
     for number in range(10):
         begin, end = place.lines(f"burst-{number}")
+        assert begin[2] == end[2], "one process from its beginning to its end"
+        processes.add(begin[2])
         steps += [(float(begin[1]), 1), (float(end[1]), -1)]
     level = most = 0
     for _, step in sorted(steps):
         level += step
         most = max(most, level)
     assert 1 < most <= LIMIT
+    assert len(processes) == 10, "each run has a process of its own"
+
+
+def test_what_a_run_logs_is_read_in_prefect(place: Place) -> None:
+    run_id = place.create("quick", "logging")
+    place.reaches(run_id, "Completed")
+    mine = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
+
+    def said() -> set[str]:
+        return {str(line["message"]) for line in place.calls.call("POST", "/logs/filter", mine)}
+
+    until(lambda: said() >= {"the flow itself says: logging", "Finished in state Completed()"})
 
 
 def test_a_stopping_worker_leaves_a_crashed_run_and_comes_back(place: Place) -> None:

@@ -18,7 +18,7 @@ LIMIT = 4
 TOY = """
 import os, time
 from pathlib import Path
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 
@@ -27,7 +27,7 @@ class Answer(RunInput):
 
 def note(path, word):
     with Path(path).open("a") as file:
-        file.write(f"{word} {time.time()}\\n")
+        file.write(f"{word} {time.time()} {os.getpid()}\\n")
 
 @task
 def one(): return 1
@@ -35,6 +35,7 @@ def one(): return 1
 @flow
 def quick(path: str):
     note(path, "begin")
+    get_run_logger().info("the flow itself says: " + Path(path).name)
     one()
     time.sleep(0.2)
     note(path, "end")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runbooks.domain.incident import Archetype, Cause, Origin, Report
-from runbooks.domain.ledger import EntryType
+from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.replay import Outcome, Replay
 from runbooks.domain.severity import Severity, SeverityJudgement
 from runbooks.domain.signed import RECLASSIFICATION_NAMESPACE, Reclassification
@@ -49,6 +49,10 @@ class _Forger:
         self.entries = installation.store.entries(incident)
         self.house = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
         self._vault, self._more = installation.vault, dict[str, bytes]()
+
+    def one(self, kind: EntryType) -> LedgerEntry:
+        """The first entry of a type."""
+        return next(e for e in self.entries if e.type is kind)
 
     def body(self, kind: EntryType, **more: Any) -> None:
         """Change the body of the first entry of a type."""
@@ -96,7 +100,7 @@ def _one_class_fewer(manifest: dict[str, Any]) -> None:
 
 def _signed(forger: _Forger, **more: Any) -> None:
     """Another statement in the first classification."""
-    entry = next(e for e in forger.entries if e.type is EntryType.INCIDENT_RECLASSIFIED)
+    entry = forger.one(EntryType.INCIDENT_RECLASSIFIED)
     forger.body(EntryType.INCIDENT_RECLASSIFIED, signed={**entry.body["signed"], **more})
 
 
@@ -146,6 +150,14 @@ WRONG: dict[str, tuple[Callable[[_Forger], None], EntryType, str]] = {
     ),
     "signed for the incident as it never stood": (
         lambda f: _signed(f, was="sha256:" + "0" * 64), EntryType.INCIDENT_RECLASSIFIED, "as it stood when it was signed",
+    ),
+    "handed over by somebody who does not lead": (
+        lambda f: f.body(EntryType.LEAD_CHANGED, signed={**f.one(EntryType.LEAD_CHANGED).body["signed"], "person": "cleo"}),
+        EntryType.LEAD_CHANGED, "only the lead or the system's owner hands the lead over: expected ana",
+    ),
+    "handed over to somebody who is not listed": (
+        lambda f: f.body(EntryType.LEAD_CHANGED, signed={**f.one(EntryType.LEAD_CHANGED).body["signed"], "lead": "mallory"}),
+        EntryType.LEAD_CHANGED, "expected a listed person as the lead, found mallory",
     ),
     "a lead whom nobody named": (
         lambda f: f.thing(EntryType.LEAD_CHANGED, "incident", lambda v: v.update(lead="cleo")),

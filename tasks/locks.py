@@ -7,7 +7,8 @@ Rules of the duty, in order:
    configuration with its runbooks. A lock of which half the time is over is set anew.
    One that is missing, or refused, keeps no other from it; where the bucket answers nothing more, the rest must wait.
 4. The newest anchored head, which covers everything before it, likewise.
-5. What was extended is an entry of the incident. What could not be is one too, once until it works again.
+5. What was extended is an entry of the incident. What could not be is one too, once until it works again; that it
+   does is an entry even where nothing was due.
 """
 
 import time
@@ -69,8 +70,9 @@ class LockDuty:
             self._head()
         except QuellError as error:
             problems.append(str(error))
-        before = writer.last(incident, EntryType.LOCKS_EXTENDED)
-        if extended:
+        before, failed = (writer.last(incident, kind) for kind in (EntryType.LOCKS_EXTENDED, EntryType.LOCKS_FAILED))
+        works_again = not problems and failed is not None and (before is None or before.index < failed.index)
+        if extended or works_again:
             writer.write(
                 EntryType.LOCKS_EXTENDED, f"locks-extended/{incident}/{clock()}", incident=incident,
                 body={"objects": extended, "days": min(one.retention_days for one in self._locking())},

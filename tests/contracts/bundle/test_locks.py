@@ -114,7 +114,11 @@ def test_what_cannot_be_extended_is_on_record_once_and_keeps_no_other_from_it(
     place = locked_for(desk, moto, location, 8)
     prolong = place.vault.prolong
 
+    broken = [True]
+
     def refused(digest: str) -> bool:
+        if digest == opened and not broken[0]:
+            return False  # as if somebody else had extended it
         if digest == opened:
             raise EvidenceError("refused.", now="it is locked until its date.", next_step="look.")
         return prolong(digest)
@@ -130,6 +134,14 @@ def test_what_cannot_be_extended_is_on_record_once_and_keeps_no_other_from_it(
     assert "refused." in first.body["because"]
     assert place.store.entries(types=(EntryType.LOCKS_EXTENDED,))[0].body["objects"] > 2
     assert any("could not be extended" in line.what for line in timeline(place.store.entries(incident)))
+
+    for broken[0] in (False, False, True, True):
+        passed[0] += 25 * 3600
+        assert duty.keep()
+    assert [e.body["objects"] for e in place.store.entries(types=(EntryType.LOCKS_EXTENDED,))][1:] == [0], (
+        "it works again"
+    )
+    assert len(place.store.entries(types=(EntryType.LOCKS_FAILED,))) == 3, "a second time is on record too"
 
 
 def test_on_a_disk_nothing_is_locked_and_nothing_asked(desk: Desk) -> None:

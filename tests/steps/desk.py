@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,8 +174,11 @@ class Desk:
 
     @property
     def world(self) -> dict[str, Any]:
-        """The far side's own book."""
-        found: dict[str, Any] = json.loads((self.home / "world.json").read_text())
+        """The far side's own book; it is written when something changes for the first time."""
+        book = self.home / "world.json"
+        first = tomllib.loads((self.home / "config" / "systems.toml").read_text())
+        targets = first["systems"]["helper"]["connections"]["side"]["settings"]["targets"]
+        found: dict[str, Any] = json.loads(book.read_text()) if book.exists() else {"targets": targets, "effects": []}
         return found
 
     def write(self, file: str, text: str) -> None:

@@ -1,5 +1,7 @@
 """Telling people that an incident is there: once per incident and severity, once for a whole storm. A duty of the keeper.
 
+A storm is as severe as the worst in it, so whoever makes many cheap incidents hides none that matters.
+
 And calling them when a response cannot go on, or ended, without what it wanted: on record and told, once each.
 
 Whom: the channels of the policy's `opening_channels`. Only quell's own words go out (law 8).
@@ -10,7 +12,7 @@ from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.situation import classification_of
 from runbooks.domain.value import Digest, Json
-from tasks.incident import opening_key
+from tasks.incident import opening_key, raise_severity
 from tasks.installation import Installation
 from tasks.ledger import KEEPER, Pen
 from tasks.telling import tell_people
@@ -22,9 +24,13 @@ WAITED_SECONDS = 60
 def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
     """Tell whoever policy names that this incident is there, and how severe; of a storm once for all of it."""
     incident = installation.incident(incident_id)
-    if incident.storm not in (None, incident.id):
-        return
     severity = incident.severity.severity
+    if incident.storm not in (None, incident.id):
+        storm, because = str(incident.storm), f"{incident_id}, which is one of it, is {severity}"
+        worse = incident.severity.model_copy(update={"reasons": ()})
+        if raise_severity(installation, writer, storm, worse, f"worse-in-storm/{storm}/{severity}", because):
+            announce(installation, writer, storm)
+        return
     what = "a storm of incidents" if incident.storm else incident.archetype.shown
     tell_people(
         installation, writer, f"opened/{incident_id}/{severity}", incident=incident_id,
@@ -47,13 +53,15 @@ def call_people(
     installation: Installation, writer: Pen, incident_id: str, key: str, body: dict[str, Json], *, what: str,
     subject: dict[str, Digest] | None = None,
 ) -> LedgerEntry:  # fmt: skip
-    """Write that a person is needed, and tell whoever policy names, of each `what` once; in a storm once for all of it.
+    """Write that a person is needed, and tell whoever policy names, of each `what` once; in a storm once per severity.
 
     `what` is a kind of call, or `kind/which`. `needed` in `body` goes out, so it holds only quell's own words.
     """
     entry = writer.write(EntryType.PERSON_NEEDED, key, incident=incident_id, subject=subject, body=body)
     incident = installation.incident(incident_id)
-    once = f"{what}/{incident_id}" if incident.storm is None else f"{what.partition('/')[0]}/{incident.storm}"
+    severity = incident.severity.severity
+    kind = what.partition("/")[0]
+    once = f"{what}/{incident_id}" if incident.storm is None else f"{kind}/{incident.storm}/{severity}"
     tell_people(
         installation, writer, f"called/{once}", incident=incident_id, channels=_channels(installation, incident_id),
         title=f"quell: {incident_id} needs a person{' (DRILL)' if incident.drill else ''}",

@@ -21,7 +21,9 @@ from runbooks.domain.incident import Incident, Requester
 from runbooks.domain.instants import Instant
 from runbooks.domain.judging import judge_request, speaks_for, who_disabled
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
+from runbooks.domain.situation import UNTIL_APPLIED, UNTIL_ASKED, UNTIL_REVIEWED, UNTIL_UNDONE
 from runbooks.domain.value import Digest
+from tasks.announcing import call_people
 from tasks.asking import frozen_request
 from tasks.installation import Installation
 from tasks.ledger import Pen
@@ -62,9 +64,17 @@ def ask(
         severity=incident.severity.severity, system=action.system,
     )  # fmt: skip
     if right is None:
-        writer.write(
-            EntryType.PERSON_NEEDED, f"no-right/{key}", incident=incident.id,
-            body={"action": action.id, "because": f"no decision right covers {purpose} of {action.verb.shown}"},
+        taking = purpose is Purpose.CONTAIN
+        call_people(
+            installation, writer, incident.id, f"no-right/{key}",
+            {
+                "action": action.id, "purpose": purpose,
+                "because": f"no decision right covers {purpose} of {action.verb.shown}",
+                "needed": f"nobody may {'take away' if taking else 'give back'} {action.id}: add a right to policy.toml "
+                          f"that covers {purpose} of {action.verb.shown}, and activate it",
+                "until": [UNTIL_ASKED, UNTIL_APPLIED if taking else UNTIL_UNDONE, UNTIL_REVIEWED],
+            },
+            what=f"no-right/{action.id}/{purpose}",
         )  # fmt: skip
         return None
     asker = requester or incident.requester

@@ -8,6 +8,7 @@ from runbooks.domain.approval import Purpose
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import (
+    ALONE,
     ContainmentAction,
     ContainmentStatus,
     Passage,
@@ -248,25 +249,27 @@ def plan_again(incident_id: str, action_ids: list[str]) -> list[str]:
 
 @step("judge the containment")
 def judge(incident_id: str) -> ContainmentVerdict:
-    """What containment achieved, with the names of what is missing."""
+    """What containment achieved, with the names of what is missing; judged anew where acts were to be taken away again."""
     installation, writer = here(), pen()
     plan = plan_of(installation, incident_id)
-    verdict = judge_containment(action_rows(plan, writer.entries(incident_id)))
-    done = writer.find(f"contained/{incident_id}")
+    again = any(1 < action.attempt <= ALONE for action in plan.actions)
+    which = f"{incident_id}/again" if again else incident_id
+    done = writer.find(f"contained/{which}")
     if done is not None:
         return ContainmentVerdict.model_validate(done.body["verdict"])
+    verdict = judge_containment(action_rows(plan, writer.entries(incident_id)))
     writer.write(
-        EntryType.CONTAINMENT_JUDGED, f"contained/{incident_id}", incident=incident_id,
-        body={"verdict": verdict.as_json(), "because": verdict.because},
+        EntryType.CONTAINMENT_JUDGED, f"contained/{which}", incident=incident_id,
+        body={"verdict": verdict.as_json(), "because": verdict.because, **({"again": True} if again else {})},
     )  # fmt: skip
     if plan.actions and not verdict.complete:
         call_people(
-            installation, writer, incident_id, f"partial/{incident_id}",
+            installation, writer, incident_id, f"partial/{which}",
             {
                 "because": verdict.because, "needed": f"decide about what is not taken away: {_named(verdict)}",
                 "until": UNTIL_REVIEWED,
             },
-            what="partial",
+            what="partial/again" if again else "partial",
         )  # fmt: skip
     return verdict
 

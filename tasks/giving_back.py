@@ -220,9 +220,13 @@ def verify_the_others(installation: Installation, writer: Pen, undone: Containme
             {"again": True, "after": undone.id},
         )  # fmt: skip
         if found.status is not ContainmentStatus.EFFECTIVE:
-            writer.write(
-                EntryType.PERSON_NEEDED, f"no-longer/{action.effect_key}/{undone.undo_key}", incident=action.incident,
-                subject={"action": action.digest()},
-                body={"action": action.id, "because": f"no longer effective after {undone.id} came back: "
-                      + found.because},
+            call_people(
+                installation, writer, action.incident, f"no-longer/{action.effect_key}/{undone.undo_key}",
+                {
+                    "action": action.id, "until": [UNTIL_UNDONE, UNTIL_REVIEWED],
+                    "because": f"no longer effective after {undone.id} came back: {found.because}",
+                    "needed": f"{action.id} is no longer effective since {undone.id} came back: look at {action.target} "
+                              f"of {action.system}, and take it away by hand where it works again",
+                },
+                what=f"no-longer/{action.effect_key}", subject={"action": action.digest()},
             )  # fmt: skip

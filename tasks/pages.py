@@ -198,7 +198,8 @@ def leave_recovery(incident_id: str) -> None:
         return
     incident = here().incident(incident_id)
     v = RecoveryVerdict.model_validate(judged.body["verdict"])
-    word = "The fix holds" if v.passed else "The fix does NOT hold: nothing is given back"
+    word = (v.in_words[0].upper() + v.in_words[1:]).replace(" not ", " NOT ")
+    word += "" if v.passed else ": nothing is given back"
     _leave(
         "recovery", incident_id,
         f"{_mark(incident)}## {word}\n\n| What was tried | Result |\n|---|---|\n| attack replayed, harmless | {v.trials} times |\n"

@@ -168,7 +168,7 @@ def check_evidence(configuration: Configuration, installation: Installation) -> 
     for name, system in configuration.systems.items():
         has = {source.evidence_class for source in system.evidence} | set(system.absent) | _ALWAYS_THERE
         lacking: dict[str, list[str]] = {}
-        for archetype, book in _books(configuration, installation).items():
+        for archetype, book in pinned_books(configuration, installation).items():
             for wanted in book.evidence:
                 if wanted not in has:
                     lacking.setdefault(f"{wanted} ({wanted.holds})", []).append(archetype.shown)
@@ -181,7 +181,26 @@ def check_evidence(configuration: Configuration, installation: Installation) -> 
             yield ok(f"evidence of {name}", "every class that a runbook wants has a source or is declared absent")
 
 
-def _books(configuration: Configuration, installation: Installation) -> dict[Archetype, Runbook]:
+def check_trials(configuration: Configuration, installation: Installation) -> Iterator[Finding]:
+    """Whether a fix can be tried: for each kind of incident after which a runbook gives back what this system has."""
+    for name, system in configuration.systems.items():
+        verbs = {control.verb for control in system.controls}
+        untried = [
+            archetype.shown for archetype, book in pinned_books(configuration, installation).items()
+            if archetype not in system.trials and verbs & {*book.recovery.lift_for_trials, *book.recovery.re_enable}
+        ]  # fmt: skip
+        if untried:
+            yield attention(
+                f"trials of {name}", f"no trial for {', '.join(untried)}: whether a fix holds is not tried, nothing comes back by itself",
+                f"say how an attack is replayed harmlessly, in systems.{name}.trials",
+            )  # fmt: skip
+        elif system.trials:
+            yield ok(
+                f"trials of {name}", "a fix can be tried after every kind of incident that a runbook recovers from"
+            )
+
+
+def pinned_books(configuration: Configuration, installation: Installation) -> dict[Archetype, Runbook]:
     """The pinned runbooks; those of the folder where nothing was ever activated."""
     if all(installation.vault.has(digest) for digest in configuration.runbooks.values()):
         return {archetype: installation.runbook(archetype, configuration) for archetype in configuration.runbooks}

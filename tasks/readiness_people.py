@@ -12,19 +12,25 @@ from runbooks.domain.severity import Severity
 from runbooks.domain.value import Json
 from tasks.installation import Installation
 from tasks.ledger import clock
-from tasks.readiness import Finding, ok, wrong
+from tasks.readiness import Finding, ok, pinned_books, wrong
 from tasks.settings import resolve_secret
 
+_PURPOSES = {
+    Purpose.CONTAIN: "taking away", Purpose.RE_ENABLE: "giving back, once the fix holds,", Purpose.UNDO: "giving back",
+}  # fmt: skip
 _REFERENCE = re.compile(r"^(file|env):(.+)$")
 
 
 def check_rights(configuration: Configuration, installation: Installation) -> Iterator[Finding]:
     """Every control, at every severity, can be taken away and given back by enough people with a usable proof."""
     usable = {name: _proofs(person, installation) for name, person in configuration.people.items()}
+    books = pinned_books(configuration, installation).values()
+    come_back = {verb for book in books for verb in (*book.recovery.lift_for_trials, *book.recovery.re_enable)}
     for name, system in configuration.systems.items():
         bad = 0
         for control in system.controls:
-            for purpose in (Purpose.CONTAIN, Purpose.UNDO):
+            after_the_fix = (Purpose.RE_ENABLE,) if control.verb in come_back else ()
+            for purpose in (Purpose.CONTAIN, *after_the_fix, Purpose.UNDO):
                 found = _right_findings(configuration, usable, name, control, purpose)
                 bad += len(found)
                 yield from found
@@ -45,7 +51,7 @@ def _right_findings(
     least = VERB_REVERSIBILITY.get(control.verb, Reversibility.R3)
     stated = control.reversibility or least
     reversibility = stated if stated.rank >= least.rank or control.verb not in VERB_REVERSIBILITY else least
-    if purpose is Purpose.UNDO and reversibility is Reversibility.R3:
+    if purpose is not Purpose.CONTAIN and reversibility is Reversibility.R3:
         return []
     short: dict[str, list[Severity]] = {}
     for severity in Severity:
@@ -57,7 +63,7 @@ def _right_findings(
         )
         if why:
             short.setdefault(why, []).append(severity)
-    what = "taking away" if purpose is Purpose.CONTAIN else "giving back"
+    what = _PURPOSES[purpose]
     return [
         wrong(
             f"rights on {system}", f"{what} {control.name} at {', '.join(severities)}: {why}",

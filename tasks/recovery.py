@@ -63,23 +63,27 @@ def validate_recovery(incident_id: str) -> bool:
             installation, writer, incident_id, f"recovery-failed/{incident_id}",
             {
                 "because": "; ".join(verdict.reasons), "until": UNTIL_REVIEWED,
-                "needed": "the fix does not hold: correct the cause. What was taken away stays away until people give "
-                          f"it back (quell undo {incident_id})",
+                "needed": f"{verdict.in_words}: {'correct the cause' if verdict.trials else 'see yourself whether it does'}. "
+                          f"{_what_stays_away(installation, writer, incident_id)}",
             },
             what="recovery-failed",
         )  # fmt: skip
     return bool(entry.body["passed"])
 
 
+def _what_stays_away(installation: Installation, writer: Pen, incident_id: str) -> str:
+    rows = action_rows(plan_of(installation, incident_id), writer.entries(incident_id))
+    lifted = ", ".join(row.action for row in rows if row.status is ContainmentStatus.UNDONE)
+    stays = f"What was taken away stays away until people give it back (quell undo {incident_id})"
+    return f"{stays}; {lifted} came back for the trials and is to be taken away again" if lifted else stays
+
+
 def _judge(installation: Installation, writer: Pen, incident: Incident) -> RecoveryVerdict:
     configuration = installation.active()
     runbook = installation.runbook(incident.archetype, configuration)
     bar = configuration.policy.bars.get(incident.severity.severity, runbook.recovery.bar)
-    system = configuration.systems.get(incident.system)
-    spec = system.trials.get(incident.archetype) if system else None
-    recorded = recorded_attacks(installation, incident)
-    if spec is None or not recorded:
-        lacking = "no trial is configured for it" if spec is None else "no recorded attack is in the sealed evidence"
+    spec, recorded, lacking = _to_be_tried(installation, incident)
+    if spec is None or lacking:
         verdict = judge_recovery(incident.id, (), bar, clock())
         return verdict.model_copy(update={"reasons": (lacking, *verdict.reasons)})
     connectors = [installation.connector(incident.system, spec.connector, configuration) for _ in range(_AT_ONCE)]
@@ -91,6 +95,16 @@ def _judge(installation: Installation, writer: Pen, incident: Incident) -> Recov
         body={"attack": bar.trials, "benign": bar.benign_trials},
     )  # fmt: skip
     return judge_recovery(incident.id, trials, bar, clock())
+
+
+def _to_be_tried(installation: Installation, incident: Incident) -> tuple[TrialSpec | None, list[str], str]:
+    """How the fix is tried, with which recorded attacks, and what is lacking for it, in words; empty: nothing."""
+    system = installation.active().systems.get(incident.system)
+    spec = system.trials.get(incident.archetype) if system else None
+    if spec is None:
+        return None, [], f"no trial of {incident.archetype.shown} is configured for {incident.system}"
+    recorded = recorded_attacks(installation, incident)
+    return spec, recorded, "" if recorded else "no recorded attack is in the sealed evidence"
 
 
 def recorded_attacks(installation: Installation, incident: Incident) -> list[str]:
@@ -177,10 +191,18 @@ def _waited_for_until(installation: Installation, writer: Pen, incident: Inciden
 def needed_for_trials(incident_id: str) -> list[str]:
     """Acts that the runbook gives back, with consent, so that the agent can be tried at all.
 
-    What was taken away once more, because the fix did not hold, is not lifted a second time.
+    Nothing, where there is nothing to try it with; what came back already stays in the list, or nobody takes it away
+    again. What was taken away once more, because the fix did not hold, is not lifted a second time.
     """
-    plan = plan_of(here(), incident_id)
-    return [name for name in _planned(incident_id, "lift_for_trials") if not 1 < plan.action(name).attempt <= ALONE]
+    installation, writer = here(), pen()
+    plan = plan_of(installation, incident_id)
+    names = [name for name in _planned(incident_id, "lift_for_trials") if not 1 < plan.action(name).attempt <= ALONE]
+    undone = {
+        row.action for row in action_rows(plan, writer.entries(incident_id)) if row.status is ContainmentStatus.UNDONE
+    }
+    if names and not undone & {*names} and _to_be_tried(installation, installation.incident(incident_id))[2]:
+        return []
+    return names
 
 
 @step("what may be given back")

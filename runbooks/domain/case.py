@@ -156,7 +156,7 @@ def judge_ending(near_miss: bool, rows: tuple[ActionRow, ...], entries: list[Led
     recovery = next((e for e in reversed(entries) if e.type is EntryType.RECOVERY_JUDGED), None)
     if recovery is not None and recovery.body["passed"] and contained.complete:
         asked = [e for e in entries if e.type in (EntryType.REQUEST_DENIED, EntryType.REQUEST_EXPIRED)]
-        kept_off = any(entry.body["purpose"] != "contain" for entry in asked) or _failed_to_give_back(rows, entries)
+        kept_off = any(entry.body["purpose"] != "contain" for entry in asked) or _did_not_come_back(rows, entries)
         return Ending.CONTAINED if kept_off else Ending.RECOVERED
     if contained.complete:
         return Ending.CONTAINED
@@ -164,13 +164,14 @@ def judge_ending(near_miss: bool, rows: tuple[ActionRow, ...], entries: list[Led
     return Ending.PARTIAL if some else Ending.NOT_CONTAINED
 
 
-def _failed_to_give_back(rows: tuple[ActionRow, ...], entries: list[LedgerEntry]) -> bool:
-    """Whether people consented to giving something back, and it did not come back."""
-    granted = {
-        entry.body["action"] for entry in entries
-        if entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] != "contain"
+def _did_not_come_back(rows: tuple[ActionRow, ...], entries: list[LedgerEntry]) -> bool:
+    """Whether something stays away that people consented to give back, or that nobody may decide about."""
+    kinds = (EntryType.REQUEST_GRANTED, EntryType.PERSON_NEEDED)
+    meant = {
+        entry.body.get("action") for entry in entries
+        if entry.type in kinds and entry.body.get("purpose", "contain") != "contain"
     }  # fmt: skip
-    return any(row.action in granted and row.status is not ContainmentStatus.UNDONE for row in rows)
+    return any(row.action in meant and row.status is not ContainmentStatus.UNDONE for row in rows)
 
 
 TIMES_ARE = "detect: from when it began; open: from when it was noticed; the others: from the opening"

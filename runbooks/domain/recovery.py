@@ -66,6 +66,13 @@ class RecoveryVerdict(Value):
     reasons: tuple[str, ...]
     judged_at: Instant
 
+    @property
+    def in_words(self) -> str:
+        """What is known of the fix; where nothing was tried, that."""
+        if self.passed:
+            return "the fix holds"
+        return "the fix does not hold" if self.trials else "whether the fix holds was not tried"
+
 
 def upper_bound(hits: int, trials: int, confidence_percent: int) -> float:
     """The largest true rate (0 to 1) at which so few hits are still likelier than 1 - confidence.

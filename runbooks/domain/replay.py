@@ -76,10 +76,11 @@ class Replay(Consent):
     def _opened(self, entry: LedgerEntry) -> list[str]:
         incident, report = self._get(entry, "incident", Incident), self._get(entry, "report", Report)
         again = judge_severity(report.factors, frozenset(report.floors))
-        if incident.origin is not None and incident.severity.severity.rank < again.severity.rank:
+        by_signals = incident.origin is not None or incident.storm == incident.id
+        if by_signals and incident.severity.severity.rank < again.severity.rank:
             again = (
                 incident.severity
-            )  # the signal's sender made it worse; no report says that, and it never made it milder
+            )  # the sender, or a storm's first, made it worse; never milder, and no report says so
         return differences_of(
             ("severity", incident.severity.severity, again.severity), ("its reasons", incident.severity, again),
             ("severity in the entry", entry.body["severity"], again.severity),

@@ -43,6 +43,8 @@ UNTIL_APPLIED = EntryType.EFFECT_APPLIED.value
 """The same, until what it is about is known to be done."""
 UNTIL_PROBED = EntryType.PROBES_JUDGED.value
 """The same, until it was seen to be otherwise."""
+UNTIL_ASKED = EntryType.APPROVAL_REQUESTED.value
+"""The same, until people were asked about it."""
 UNTIL_TRIED = EntryType.TRIALS_MADE.value
 """The same, until the fix was tried."""
 
@@ -108,5 +110,8 @@ def _told(entry: LedgerEntry) -> str:
         whole = bool(dict(entry.body.get("verdict") or {}).get("complete"))
         return "contained; the fix is tried next" if whole else "not (fully) contained"
     if entry.type is EntryType.RECOVERY_JUDGED:
-        return "the fix holds; giving back" if entry.body.get("passed") else "the fix does not hold"
+        if entry.body.get("passed"):
+            return "the fix holds; giving back"
+        tried = dict(entry.body.get("verdict") or {}).get("trials", 1)
+        return "the fix does not hold" if tried else "whether the fix holds was not tried"
     return _STAGES[entry.type]

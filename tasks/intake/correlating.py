@@ -192,7 +192,7 @@ class Correlator:
                 source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery,
                 received_at=signal.received_at,
             ),
-            recurrence_of=said.recurrence_of, storm=self._storm(incident, system, now),
+            recurrence_of=said.recurrence_of, storm=self._storm(incident, system, severity.severity, now),
             classification=classified.classification, because=said.because,
         )  # fmt: skip
         known = KnownIncident(
@@ -221,23 +221,24 @@ class Correlator:
             self._floors[archetype] = book.severity_floors
         return self._floors[archetype]
 
-    def _storm(self, incident: str, system: str, now: Instant) -> str | None:
+    def _storm(self, incident: str, system: str, severity: Severity, now: Instant) -> str | None:
         """The storm that one more new incident belongs to, opened when it is the first beyond the limit."""
         rules = self.configuration.policy.correlation
         lately = self.store.made_since(later(now, -60 * rules.storm_minutes))
         if not is_storm(len(lately), rules):
             return None
         under = next((storm for _, _, storm in reversed(lately) if storm), None)
-        return under or self._open_storm(incident, {system, *(one for _, one, _ in lately)}, now)
+        return under or self._open_storm(incident, {system, *(one for _, one, _ in lately)}, severity, now)
 
-    def _open_storm(self, first: str, systems: set[str], now: Instant) -> str:
+    def _open_storm(self, first: str, systems: set[str], at_least: Severity, now: Instant) -> str:
+        """As severe as its first, and never milder than SEV2; the keeper lifts it to what follows (`announcing`)."""
         rules = self.configuration.policy.correlation
         material = canonical({"storm": first}).decode()
         incident = short_id("INC", self._id + material.encode())
         system = systems.pop() if len(systems) == 1 else SEVERAL_SYSTEMS
         listed = self.configuration.systems.get(system)
         why = f"a storm: more than {rules.storm_incidents} new incidents within {rules.storm_minutes} minutes"
-        severity = SeverityJudgement(severity=Severity.SEV2, reasons=(why,), provisional=True)
+        severity = SeverityJudgement(severity=Severity.SEV2.worse_of(at_least), reasons=(why,), provisional=True)
         report = Report(
             system=system, what_happened=f"quell saw {why}. Each is open and counted; people are told of this one.",
             reporter="quell", lead=listed.lead if listed else "unknown", noticed_at=now, source="signals/storm",
@@ -248,7 +249,7 @@ class Correlator:
         )  # fmt: skip
         known = KnownIncident(
             id=incident, key=digest_of(material.encode()), standing=Standing.OPEN, at_once=False,
-            severity=Severity.SEV2, opened_at=now, last_signal_at=now,
+            severity=severity.severity, opened_at=now, last_signal_at=now,
         )  # fmt: skip
         self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=None, storm=incident,
                         signals=0)  # fmt: skip

@@ -6,10 +6,12 @@ import pytest
 
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
+from runbooks.domain.replay import Outcome, Replay
 from runbooks.domain.severity import Severity
 from tasks.announcing import Announcer
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
-from tasks.ledger import clock, flow_actor
+from tasks.ledger import INSTALLATION, clock, flow_actor
+from tasks.proofs import listed_fingerprints
 from tests.steps.desk import Desk
 from tests.steps.intake_ground import Intake, a_classified, a_signal
 from tests.steps.test_dispatching import TRIAGE
@@ -61,6 +63,34 @@ def test_a_storm_is_told_once(chat: Receiver, intake: Intake) -> None:
     titles = [one["title"] for one in chat.heard]
     assert len(titles) == 21, "twenty by themselves, and one for the storm and all that follows"
     assert sum("a storm" in title for title in titles) == 1
+    dispatcher.store.close()
+
+
+def test_a_storm_is_as_severe_as_the_worst_in_it(desk: Desk, chat: Receiver, intake: Intake) -> None:
+    """Whoever can make twenty cheap incidents must not hide the one that matters."""
+    desk.change("policy.toml", 'SEV2 = ["chat"]\n', "")
+    place = desk.installation
+    place.activate(place.proposed(), INSTALLATION, {"proof": "a test's own"})
+    cheap = a_classified(Severity.SEV3, **TRIAGE)
+    for n in range(24):
+        intake.take(a_signal(str(n), n, entity=f"e{n}"), classified=cheap)
+    dispatcher, announcer = dispatch(intake), Announcer(place)
+    for incident in intake.incidents():
+        announcer.announce(incident, clock())
+    assert chat.heard == [], "a storm of what is not severe goes to nobody here"
+    for n in (24, 25):
+        intake.take(a_signal(str(n), n, entity=f"e{n}"), classified=a_classified(Severity.SEV1))
+    dispatcher.open_all()
+    for _ in range(2):
+        for incident in intake.incidents():
+            announcer.announce(incident, clock())
+    assert [one["title"] for one in chat.heard] == ["quell: SEV1 a storm of incidents on helper (DRILL)"]
+    (storm,) = {
+        str(e.body["storm"]) for e in place.store.entries(types=(EntryType.INCIDENT_OPENED,)) if "storm" in e.body
+    }
+    house = place.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+    steps = Replay(place.store.entries(storm), house, place.vault.get, listed_fingerprints).steps()
+    assert [step.differences for step in steps if step.outcome is Outcome.DIFFERS] == []
     dispatcher.store.close()
 
 

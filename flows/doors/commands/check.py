@@ -18,6 +18,7 @@ from tasks.readiness import (
     check_files,
     check_practice,
     check_stores,
+    check_trials,
 )
 from tasks.readiness_anchors import check_anchors
 from tasks.readiness_people import check_rights, check_secrets
@@ -85,6 +86,7 @@ def _about(configuration: Configuration, installation: Installation, *, files_on
     if not files_only:
         yield from check_connectors(configuration, installation)
     yield from check_evidence(configuration, installation)
+    yield from check_trials(configuration, installation)
     yield check_practice(configuration)
 
 

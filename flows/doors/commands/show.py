@@ -138,7 +138,7 @@ def _recovery(say: Say, case: Dossier) -> None:
     verdict: RecoveryVerdict | None = case.recovery
     if verdict is None:
         return
-    say.head(f"Recovery: {'the fix holds' if verdict.passed else 'the fix does NOT hold'}")
+    say.head(f"Recovery: {verdict.in_words.replace(' not ', ' NOT ')}")
     say.line(
         f"attack replayed {verdict.trials} times, got through {verdict.hits}, unclear {verdict.unclear}; true rate below "
         f"{verdict.upper_bound_percent} % ({verdict.bar.confidence_percent} % sure), the bar is "

@@ -82,8 +82,8 @@ def test_a_fix_that_does_not_hold_is_called_for_after_the_closing(desk: Desk, he
     for _ in range(2):
         assert validate_recovery.fn(incident) is False
     end(desk, incident)
-    assert needed(desk, incident).startswith("the fix does not hold: correct the cause.")
-    assert [one["message"][:24] for one in heard] == ["the fix does not hold: c"]
+    assert needed(desk, incident).startswith("whether the fix holds was not tried: see yourself whether it does.")
+    assert [one["message"][:35] for one in heard] == ["whether the fix holds was not tried"]
     review(desk, incident)
     assert needed(desk, incident) == "nothing"
 

@@ -3,6 +3,7 @@
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.case import Ending, action_rows, judge_ending
 from runbooks.domain.review import Review
+from tasks.answered_page import leave_answered
 from tasks.approval import judge_all, plan_of, settled_key
 from tasks.pages import leave_brief, leave_containment, leave_links, leave_manifest, leave_recovery, leave_review
 from tasks.preauthorising import lapsed
@@ -49,7 +50,8 @@ def show_incident(incident_id: str) -> None:
 
 @step("show where everything is")
 def show_links(incident_id: str) -> None:
-    """Leave the links on the run page."""
+    """Leave the links on the run page, and what became of everything that people were asked."""
+    leave_answered(incident_id)
     leave_links(incident_id)
 
 
@@ -61,8 +63,9 @@ def show_evidence(incident_id: str) -> None:
 
 @step("show the containment")
 def show_containment(incident_id: str) -> None:
-    """Leave the containment table on the run page."""
+    """Leave the containment table on the run page; the questions end where nothing is open any more."""
     leave_containment(incident_id)
+    leave_answered(incident_id)
 
 
 @step("show the recovery")

@@ -191,6 +191,7 @@ def others_give_the_tool_back(asked: Asked, newer: Newer) -> None:
     asked.shots.take(newer.page, "run-completed", whole=True)
     newer.open_artifacts()
     newer.page.get_by_text("effective now").first.wait_for()
+    newer.page.get_by_text("No decision needed now; 3 requests answered").first.wait_for()
     asked.shots.take(newer.page, "run-completed-artifacts")
 
 

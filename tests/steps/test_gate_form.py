@@ -13,6 +13,7 @@ import tasks.gate
 from flows._form import answer_form
 from runbooks.domain.approval import ApprovalRequest, Purpose, Standing
 from runbooks.domain.ledger import EntryType
+from tasks.answered_page import leave_answered
 from tasks.approval import requests_of, verdict_on
 from tasks.gate import record_suspension, take_in, view_gate
 from tests.steps.desk import CODE, Desk
@@ -188,3 +189,26 @@ def test_the_page_and_the_inbox_say_which_evidence_is_sealed_and_what_is_missing
     )
     assert line in codes_too.page()
     assert line in " ".join(codes_too.desk("inbox").out.split())
+
+
+def test_once_nothing_is_open_the_page_says_so_and_how_each_ended(
+    codes_too: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(
+        "tasks.answered_page.leave_page", lambda key, text, headline, *_: left.append((key, text, headline))
+    )
+    leave_answered(codes_too.incident)
+    assert left == [], "the questions stand on the page as long as one is open"
+    desk = codes_too.desk
+    first, second = requests_of(desk.installation, codes_too.incident)
+    for person in ("ana", "cleo"):
+        desk.approve(first.id, person)
+    leave_answered(codes_too.incident)
+    assert left == []
+    desk("deny", second.id, "--as", "cleo", "--key", str(desk.keys["cleo"]), "--reason", "| not | this |")
+    leave_answered(codes_too.incident)
+    (key, text, headline) = left[0]
+    assert (key, headline) == (f"approval-{codes_too.incident.lower()}", "No decision needed now; 2 requests answered")
+    assert f"| {first.id} | Switch off refunds | **granted** | ana, cleo |" in text
+    assert f"| {second.id} | Put the prompt back | **denied** | cleo | cleo denied it:   not   this   |" in text

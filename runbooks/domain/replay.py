@@ -7,8 +7,6 @@ again. An input that was withheld makes a step "not recomputed", never "agrees".
 
 from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
 from runbooks.domain.approval import Purpose
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
@@ -67,7 +65,7 @@ class Replay(Consent):
                 )
             except WithheldError as error:
                 yield Step(**base, outcome=Outcome.WITHHELD, differences=(str(error),))
-            except (KeyError, ValueError, ValidationError) as error:
+            except Exception as error:  # noqa: BLE001 - inputs that nobody foresaw are a difference, whatever they raise
                 yield Step(
                     **base, outcome=Outcome.DIFFERS,
                     differences=(f"its inputs are not of the form that they should have ({type(error).__name__})",),

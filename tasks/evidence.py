@@ -244,24 +244,34 @@ def affected_records(installation: Installation, incident: Incident, manifest: M
     began: Instant = incident.began_at or later(incident.noticed_at, -3600)
     records = []
     for item in sealed_items(installation, manifest, EvidenceClass.G):
-        try:
-            row = json.loads(item)
-        except ValueError:
+        row = _object(item)
+        tool = _word(row.get("tool"))
+        if tool not in tools or row.get("outcome") != "done":
             continue
-        if not isinstance(row, dict) or row.get("tool") not in tools or row.get("outcome") != "done":
+        if row.get("canary") or row.get("trial") or _word(row.get("at")) < began[:19]:
             continue
-        if row.get("canary") or row.get("trial") or str(row.get("at", "")) < began[:19]:
-            continue
-        arguments = row.get("arguments")
-        arguments = json.loads(arguments) if isinstance(arguments, str) else (arguments or {})
-        reference = str(arguments.get("order_id") or arguments.get("to") or row.get("seq"))
-        amount = arguments.get("amount")
+        arguments = _object(row.get("arguments"))
+        found = (_word(one) for one in (arguments.get("order_id"), arguments.get("to"), row.get("seq")))
+        amount = _word(arguments.get("amount"))
         records.append(
             AffectedRecord(
-                kind=str(row["tool"]), reference=reference,
-                what=f"{row['tool']}" + (f" of {amount}" if amount is not None else ""), source="book",
-                seen_at=str(row.get("at", "")),
-                standing=Standing.FACT if row.get("trace_id") in traced else Standing.HYPOTHESIS,
+                kind=tool, reference=next(filter(None, found), "unknown"),
+                what=tool + (f" of {amount}" if amount else ""), source="book", seen_at=_word(row.get("at")),
+                standing=Standing.FACT if _word(row.get("trace_id")) in traced else Standing.HYPOTHESIS,
             )
         )  # fmt: skip
     return tuple(records)
+
+
+def _object(told: Json) -> dict[str, Json]:
+    """The object that a source told, as it is or as JSON; empty when it is none: foreign text stops nothing."""
+    try:
+        found = json.loads(told) if isinstance(told, str | bytes) else told
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _word(told: Json) -> str:
+    """A text or a number that a source told, fit to be kept; empty for anything else."""
+    return str(told).encode("utf-8", "replace").decode() if isinstance(told, str | int | float) else ""

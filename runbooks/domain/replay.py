@@ -13,6 +13,7 @@ from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containm
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.consent import Consent
 from runbooks.domain.containment import ContainmentAction, Plan
+from runbooks.domain.errors import QuellError
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -33,6 +34,11 @@ from runbooks.domain.severity import judge_severity
 from runbooks.domain.value import Value
 
 __all__ = ["Outcome", "Replay", "Step", "WithheldError"]
+
+UNFIT = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, StopIteration, QuellError,
+)  # fmt: skip
+"""What a judgement may raise on inputs that no writer of quell's wrote."""
 
 
 class Replay(Consent):
@@ -65,7 +71,7 @@ class Replay(Consent):
                 )
             except WithheldError as error:
                 yield Step(**base, outcome=Outcome.WITHHELD, differences=(str(error),))
-            except Exception as error:  # noqa: BLE001 - inputs that nobody foresaw are a difference, whatever they raise
+            except UNFIT as error:
                 yield Step(
                     **base, outcome=Outcome.DIFFERS,
                     differences=(f"its inputs are not of the form that they should have ({type(error).__name__})",),

@@ -24,7 +24,10 @@ def _must_be_filled(schema: dict[str, Any]) -> None:
 
 
 class Start(BaseModel):
-    """Say what you know, then press Submit. Everything is recorded; nothing here proves who you are."""
+    """Say what you know, then press Submit. Nothing is taken away before people say yes.
+
+    Everything is recorded; nothing here proves who you are.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"required": ["system", "what_happened"]})
 

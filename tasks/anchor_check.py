@@ -10,7 +10,7 @@ from runbooks.domain.checkpoint import Checkpoint, FormatError, VerifierKey
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.merkle import is_consistent
 from runbooks.domain.value import canonical
-from tasks.bag import Bag, read
+from tasks.bag import UNREADABLE, Bag, read
 from tasks.checkpoints import open_note
 from tasks.stamp_check import check_stamps
 
@@ -100,7 +100,7 @@ def _paths(bag: Bag, findings: list[Finding]) -> dict[int, list[bytes]]:
             found[int(proof["size"])] = [bytes.fromhex(step) for step in proof["path"]]
             if canonical(proof) + b"\n" != line or line != line.lower():
                 raise FormatError("a line is not written in the one form that it has")
-    except (KeyError, ValueError, TypeError):
+    except UNREADABLE:
         findings.append(fault(bundle.CONSISTENCY, "cannot be read.", "earlier heads cannot be joined to this one."))
     return found
 

@@ -1,28 +1,34 @@
 """Reading a bundle that may be hostile: nothing is unpacked, nothing climbs, nothing is read that was not measured first.
 
 A bundle is a directory, or a zip file whose members are stored as they are. A compressed member is refused unread: it
-may swell to anything.
+may swell to anything. Content that its readers trip over is a finding (`stumbling`), and whoever audits goes on.
 """
 
 import hashlib
 import io
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from runbooks.domain.audit import Finding, fault, few
 from runbooks.domain.bundle import BAGIT, LARGEST_TEXT, MOST_FILES, MOST_LINES, TAG_FILES, is_safe
-from runbooks.domain.errors import EvidenceError
+from runbooks.domain.errors import EvidenceError, QuellError
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What content may raise that is not of the form that it should have: nested too deeply, a number that is none."""
 _PIECE = 1 << 20
 _LARGEST_DIRECTORY = 256 * MOST_FILES
 """Bytes that a zip file's list of members may have."""
 _MEMBER = b"PK\x01\x02"
 """With this each member begins in that list."""
+_NO_ZIP = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, OverflowError, struct.error)
+"""What `zipfile` raises for a file that is damaged, encrypted, or of a later version."""
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _TAGS = "tagmanifest-sha256.txt"
 _PAYLOAD = "manifest-sha256.txt"
@@ -57,6 +63,8 @@ class DirectoryBag:
             if stat.S_ISDIR(mode):
                 continue
             name = file.relative_to(self._place).as_posix()
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise _hostile(f"{name[:200]!r} is no name of a file: it is not UTF-8")
             if not stat.S_ISREG(mode):
                 raise _hostile(f"{name!r} is no plain file (a link or a device)")
             found.append(name)
@@ -111,7 +119,7 @@ class ZipBag:
         for name, one in self._members.items():
             if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size:
                 raise _hostile(f"{name[:200]!r} is compressed ({one.compress_size} bytes, swelling to {one.file_size})")
-            if not is_safe(name) or stat.S_ISLNK(one.external_attr >> 16):
+            if not is_safe(name) or stat.S_ISLNK(one.external_attr >> 16) or one.header_offset < 0:
                 raise _hostile(f"{name[:200]!r} is no path for a bundle")
 
     def names(self) -> list[str]:
@@ -121,9 +129,13 @@ class ZipBag:
         return self._members[name].file_size
 
     def stream(self, name: str) -> Iterator[bytes]:
-        with self._zip.open(self._members[name]) as handle:
-            while piece := handle.read(_PIECE):
-                yield piece
+        member = self._members[name]
+        try:
+            with self._zip.open(member) as handle:
+                while piece := handle.read(_PIECE):
+                    yield piece
+        except _NO_ZIP as error:
+            raise _hostile(f"{name[:200]!r} cannot be read ({type(error).__name__})") from error
 
     def sha256(self, name: str) -> str:
         digest = hashlib.sha256()
@@ -140,7 +152,7 @@ def open_bag(path: Path) -> Bag:
         return ZipBag(path)
     except FileNotFoundError as error:
         raise _none(path, "nothing is there") from error
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except (OSError, *_NO_ZIP) as error:
         raise _none(path, f"it is neither a directory nor a readable zip file ({type(error).__name__})") from error
 
 
@@ -149,6 +161,22 @@ def read(bag: Bag, name: str, most: int = LARGEST_TEXT) -> bytes:
     if bag.size(name) > most:
         raise ValueError(f"{bag.size(name)} bytes; {most} is the most")
     return b"".join(bag.stream(name))
+
+
+@contextmanager
+def stumbling(findings: list[Finding], where: str) -> Iterator[None]:
+    """Whatever a check that nobody foresaw this content for raises inside is a fault of the bundle. An OSError is not."""
+    try:
+        yield
+    except OSError:
+        raise
+    except QuellError as error:
+        findings.append(fault(where, error.problem, "it was not checked any further."))
+    except Exception as error:  # noqa: BLE001 - its text may be hostile, so only its kind is told
+        findings.append(
+            fault(where, f"holds something that cannot be read ({type(error).__name__}).",
+                  "it was made by hand, perhaps to do harm; it was not checked any further.")
+        )  # fmt: skip
 
 
 def check_bag(bag: Bag) -> tuple[list[Finding], int]:

@@ -1,13 +1,11 @@
 """Evidence: every source is asked, what it hands over is sealed, what is missing is named. Then one manifest."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 from runbooks.domain.configuration import Configuration, Control, EvidenceSource, System
-from runbooks.domain.errors import EvidenceError, QuellError
+from runbooks.domain.errors import QuellError
 from runbooks.domain.evidence import Collection, EvidenceClass, Manifest, standings_of
 from runbooks.domain.incident import AffectedRecord, AffectedRecords, Incident, Report, Standing
 from runbooks.domain.instants import Instant, later
@@ -16,6 +14,7 @@ from runbooks.domain.planning import action_for
 from runbooks.domain.runbook import Runbook
 from runbooks.domain.traces import harmful, read_conversations
 from runbooks.domain.value import Digest, Json
+from tasks.in_time import InTime
 from tasks.installation import Installation
 from tasks.intake.keeping import Delivered, bodies, delivered_about, listed
 from tasks.ledger import Pen, clock
@@ -140,7 +139,7 @@ def _seal_source(
         facts = collected.facts
         return _store(
             turn, incident, source.evidence_class, name, facts.media_type,
-            _InTime(collected, installation.settings.limits.evidence_source_deadline_seconds),
+            InTime(collected, installation.settings.limits.evidence_source_deadline_seconds, connector.give_up),
             lambda: SourceFacts(
                 dropped=facts.dropped, unreadable=facts.unreadable, source_clock=facts.source_clock,
                 clock_offset_ms=facts.clock_offset_ms, schema_url=facts.schema_url,
@@ -148,29 +147,6 @@ def _seal_source(
         )  # fmt: skip
     except QuellError as error:
         return None, source.evidence_class, f"{name}: {error.problem}"
-
-
-@dataclass
-class _InTime:
-    """The items that come within so many seconds; a source without an end must not keep containment waiting for ever.
-
-    What came stays sealed, as partial. A connector's own time-outs see to it that no single item takes for ever.
-    """
-
-    items: Iterable[bytes]
-    seconds: int
-    cut: bool = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        until = time.monotonic() + self.seconds
-        for item in self.items:
-            if time.monotonic() > until:
-                self.cut = True
-                raise EvidenceError(
-                    f"it still handed over more after {self.seconds} s (evidence_source_deadline_seconds)",
-                    now="what came until then is sealed.", next_step="what is missing is named in the manifest.",
-                )  # fmt: skip
-            yield item
 
 
 def _control(system: System, name: str) -> Control:
@@ -201,7 +177,7 @@ def _store(
         )  # fmt: skip
     except QuellError as error:
         return None, evidence_class, f"{source}: {error.problem}"
-    cut = isinstance(items, _InTime) and items.cut  # asked again it would be cut again
+    cut = isinstance(items, InTime) and items.cut  # asked again it would be cut again
     if sealed.failure is not None and not turn.final and not cut:
         return None, evidence_class, sealed.failure  # begun again, whole, by the response
     entry = writer.write(
@@ -268,24 +244,34 @@ def affected_records(installation: Installation, incident: Incident, manifest: M
     began: Instant = incident.began_at or later(incident.noticed_at, -3600)
     records = []
     for item in sealed_items(installation, manifest, EvidenceClass.G):
-        try:
-            row = json.loads(item)
-        except ValueError:
+        row = _object(item)
+        tool = _word(row.get("tool"))
+        if tool not in tools or row.get("outcome") != "done":
             continue
-        if not isinstance(row, dict) or row.get("tool") not in tools or row.get("outcome") != "done":
+        if row.get("canary") or row.get("trial") or _word(row.get("at")) < began[:19]:
             continue
-        if row.get("canary") or row.get("trial") or str(row.get("at", "")) < began[:19]:
-            continue
-        arguments = row.get("arguments")
-        arguments = json.loads(arguments) if isinstance(arguments, str) else (arguments or {})
-        reference = str(arguments.get("order_id") or arguments.get("to") or row.get("seq"))
-        amount = arguments.get("amount")
+        arguments = _object(row.get("arguments"))
+        found = (_word(one) for one in (arguments.get("order_id"), arguments.get("to"), row.get("seq")))
+        amount = _word(arguments.get("amount"))
         records.append(
             AffectedRecord(
-                kind=str(row["tool"]), reference=reference,
-                what=f"{row['tool']}" + (f" of {amount}" if amount is not None else ""), source="book",
-                seen_at=str(row.get("at", "")),
-                standing=Standing.FACT if row.get("trace_id") in traced else Standing.HYPOTHESIS,
+                kind=tool, reference=next(filter(None, found), "unknown"),
+                what=tool + (f" of {amount}" if amount else ""), source="book", seen_at=_word(row.get("at")),
+                standing=Standing.FACT if _word(row.get("trace_id")) in traced else Standing.HYPOTHESIS,
             )
         )  # fmt: skip
     return tuple(records)
+
+
+def _object(told: Json) -> dict[str, Json]:
+    """The object that a source told, as it is or as JSON; empty when it is none: foreign text stops nothing."""
+    try:
+        found = json.loads(told) if isinstance(told, str | bytes) else told
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _word(told: Json) -> str:
+    """A text or a number that a source told, fit to be kept; empty for anything else."""
+    return str(told).encode("utf-8", "replace").decode() if isinstance(told, str | int | float) else ""

@@ -4,6 +4,7 @@ A page is a view; each is made anew from the record.
 """
 
 from runbooks.domain.case import TIMES_ARE, action_rows
+from runbooks.domain.configuration import Configuration
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Standing
 from runbooks.domain.instants import Instant, milliseconds_between
@@ -16,6 +17,7 @@ from tasks.approval import plan_of
 from tasks.engine import leave_page
 from tasks.incident import also_open
 from tasks.links import kept, linked
+from tasks.preauthorising import lapsed
 from tasks.step import here, is_first_process, pen, run_id, tell
 
 
@@ -74,11 +76,48 @@ def leave_brief(incident_id: str) -> None:
         f"### Suspected causes\n{causes or '- none named yet'}\n\n"
         f"What was reported is sealed as evidence (digest `{short(incident.report)}`); "
         "it is not repeated here, because it may be hostile.\n\n"
-        "**What happens:** evidence is sealed; what the policy allows beforehand is done at once; then people are asked "
-        "for consent. What they are asked stands in "
-        "the artifact *approval* of this run; they answer with ⋮ → Resume. Look at any time in a terminal: "
+        f"**What happens:** {_what_happens(incident)} Look at any time in a terminal: "
         f"`quell show {incident.id}`\n\n### Where it is\n{_where(incident_id)}",
         f"{incident.severity.severity}, lead {incident.lead}",
+    )  # fmt: skip
+
+
+def _what_happens(incident: Incident) -> str:
+    """What of this incident is done without asking, and what waits for people: by its plan, once it has one."""
+    installation, rules = here(), here().active()
+    asked = (
+        "people are asked for consent. What they are asked stands in the artifact *approval* of this run; they answer with "
+        "⋮ → Resume."
+    )
+    if pen().last(incident.id, EntryType.PLAN_MADE):
+        plan = plan_of(installation, incident.id)
+        late = lapsed(installation, plan)
+        unasked = [act for act in plan.actions if act.id in plan.preauthorised and act.id not in late]
+        some, more = bool(plan.actions), len(plan.actions) > len(unasked)
+        what = ", ".join(clean(act.title) for act in unasked)
+    else:
+        book = installation.runbook(incident.archetype, rules)
+        some, more = bool(book.containment) and incident.known_system and not incident.near_miss, True
+        what = "what the policy allows for it" if _may_begin(incident, rules, installation.now()) else ""
+    if not some:
+        return "evidence is sealed. Nothing is taken away."
+    if what:
+        rest = f"for the rest {asked}" if more else "nothing else is planned."
+        return (
+            f"evidence is sealed; a monitor's signed signal opened this, so it is done without asking: {what}; {rest}"
+        )
+    return (
+        f"evidence is sealed. **Nothing is taken away before people say yes:** {asked} (Only a monitor's signed signal begins "
+        "anything without asking, and only what the policy allows for it.)"
+    )
+
+
+def _may_begin(incident: Incident, rules: Configuration, now: Instant) -> bool:
+    """Whether the policy lets its signal begin anything without people; the plan says what."""
+    origin = incident.origin
+    return origin is not None and origin.fresh and origin.received_at is not None and rules.lets_begin(
+        incident.archetype, incident.severity.severity, incident.system, origin.source,
+        received_at=origin.received_at, now=now,
     )  # fmt: skip
 
 

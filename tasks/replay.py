@@ -18,7 +18,7 @@ from runbooks.domain.history import Pages, compare, wiped
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.replay import Outcome, Replay, Step
 from runbooks.domain.value import Digest, Value, canonical, digest_of
-from tasks.bag import Bag, open_bag, read
+from tasks.bag import UNREADABLE, Bag, open_bag, read, stumbling
 from tasks.bundle_content import activation_follows, records
 from tasks.installation import Installation
 from tasks.ledger import beginnings_before
@@ -93,7 +93,9 @@ def replay_bundle(place: Path, trusted: VerifierKey | None) -> Replayed:
         return data if data is not None and digest_of(data) == digest else None
 
     findings = list(reading.findings)
-    kept = {digest_of(data): data for data in _collections(bag)}
+    kept: dict[Digest, bytes] = {}
+    with stumbling(findings, "data/evidence/"):
+        kept |= {digest_of(data): data for data in _collections(bag)}
     mirrors = list(_mirrors(reading.entries, kept.__getitem__, lambda c: _disclosed(bag, c), findings))
     incident = next((str(e.incident) for e in reading.entries), "unknown")
     return _judge(incident, reading.entries, reading.house, get, mirrors, None, findings)
@@ -103,7 +105,9 @@ def _judge(
     incident: str, entries: list[LedgerEntry], house: list[LedgerEntry], get: Callable[[Digest], bytes | None],
     mirrors: list[tuple[int, Pages]], now: Pages | None, findings: list[Finding],
 ) -> Replayed:  # fmt: skip
-    steps = tuple(Replay(entries, house, get, listed_fingerprints).steps())
+    steps: list[Step] = []
+    with stumbling(findings, "the entries"):
+        steps += Replay(entries, house, get, listed_fingerprints).steps()
     for step in steps:
         if step.outcome is Outcome.DIFFERS:
             findings += [
@@ -115,14 +119,16 @@ def _judge(
             findings.append(
                 caveat(f"entry {step.entry}", f"{step.type}: {step.differences[0]}.", "this step was not judged again.")
             )
-    findings += _signatures(entries, house, get)
-    findings += compare(entries, mirrors, now, STEPS, house)
+    with stumbling(findings, "signatures"):
+        findings += _signatures(entries, house, get)
+    with stumbling(findings, "Prefect's history"):
+        findings += compare(entries, mirrors, now, STEPS, house)
     counts = {kind: sum(s.outcome is kind for s in steps) for kind in Outcome}
     checked = {
         "entries": len(steps), "judged again": counts[Outcome.AGREES] + counts[Outcome.DIFFERS],
         "not recomputed": counts[Outcome.WITHHELD], "mirrors of Prefect": len(mirrors),
     }  # fmt: skip
-    return Replayed(incident=incident, steps=steps, audit=Audit(findings=tuple(findings), checked=checked))
+    return Replayed(incident=incident, steps=tuple(steps), audit=Audit(findings=tuple(findings), checked=checked))
 
 
 def _vault(installation: Installation, entries: list[LedgerEntry]) -> Iterator[Finding]:
@@ -175,7 +181,7 @@ def _mirrors(
         try:
             pages = [json.loads(item) for item in items(Collection.from_bytes(get(entry.subject["collection"])))]
             yield entry.index, {str(page["flow_run"]["id"]): page for page in pages}
-        except (QuellError, ValueError, KeyError, TypeError) as error:
+        except (QuellError, *UNREADABLE) as error:
             problem = error.problem if isinstance(error, QuellError) else "it is withheld, or cannot be read"
             findings.append(
                 caveat(f"entry {entry.index}", f"the mirror of Prefect: {problem}.", "it was not compared.")

@@ -16,15 +16,13 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from runbooks.domain import bundle
 from runbooks.domain.audit import Audit, Finding, caveat, fault, few
 from runbooks.domain.checkpoint import Checkpoint, FormatError, SignedNote, VerifierKey
 from runbooks.domain.ledger import EntryType, LedgerEntry, leaf_hash
 from runbooks.domain.merkle import root_by
 from tasks.anchor_check import check_anchors
-from tasks.bag import Bag, check_bag, read
+from tasks.bag import UNREADABLE, Bag, check_bag, read, stumbling
 from tasks.bundle_content import check_decisions, check_evidence, check_objects
 from tasks.checkpoints import open_note
 from tasks.keys import follow_rotations
@@ -61,16 +59,22 @@ def verify_bundle(
     found, files = check_bag(bag)
     reading.findings += found
     reading.checked["files"] = files
-    _open(reading, trusted)
+    with stumbling(reading.findings, bundle.CHECKPOINT):
+        _open(reading, trusted)
     if reading.head is not None:
-        _chain(reading)
-        check_objects(reading.bag, reading.entries, reading.house, reading.seal, reading.findings, reading.checked)
-        check_evidence(reading.bag, reading.entries, reading.seal, reading.findings, reading.checked)
-        check_decisions(reading.bag, reading.entries + reading.house, reading.findings, reading.checked)
-        check_anchors(
-            reading.bag, reading.head, reading.known, reading.findings, reading.checked, authority=authority,
-            copies=anchors, entries=reading.entries, house=reading.house,
-        )  # fmt: skip
+        with stumbling(reading.findings, bundle.ENTRIES):
+            _chain(reading)
+        with stumbling(reading.findings, "data/objects/"):
+            check_objects(reading.bag, reading.entries, reading.house, reading.seal, reading.findings, reading.checked)
+        with stumbling(reading.findings, "data/evidence/"):
+            check_evidence(reading.bag, reading.entries, reading.seal, reading.findings, reading.checked)
+        with stumbling(reading.findings, "data/decisions/"):
+            check_decisions(reading.bag, reading.entries + reading.house, reading.findings, reading.checked)
+        with stumbling(reading.findings, "data/anchors/"):
+            check_anchors(
+                reading.bag, reading.head, reading.known, reading.findings, reading.checked, authority=authority,
+                copies=anchors, entries=reading.entries, house=reading.house,
+            )  # fmt: skip
     return reading
 
 
@@ -150,7 +154,7 @@ def _wrong_entries(
             if found and entry.index <= found[-1].index:
                 raise FormatError("it stands behind a later one: entries were moved or doubled")
             found.append(entry)
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             yield fault(f"{lines}, line {number}", f"{_said(error)}.", _CHANGED)
 
 
@@ -199,7 +203,7 @@ def _chain(reading: Reading) -> None:
         return
     try:
         reading.seal = bundle.Export.model_validate(last.body["export"])
-    except (KeyError, ValidationError):
+    except UNREADABLE:
         findings.append(fault(bundle.ENTRIES, f"entry {last.index}: the seal cannot be read.", "it is not quell's."))
         return
     if reading.seal.count != len(reading.entries):

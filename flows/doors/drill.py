@@ -190,7 +190,8 @@ def _follow(drill: Drill, installation: Installation, world: World, incident: st
     """Watch the record, tell what happens, and let the scripted responders answer, until the incident is closed."""
     seen = 0
     reissued = False
-    deadline = time.monotonic() + (RESPONSE_SECONDS if scripted else INTERACTIVE_SECONDS)
+    limit = RESPONSE_SECONDS if scripted else INTERACTIVE_SECONDS
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         entries = installation.store.entries(incident)
         for entry in entries[seen:]:
@@ -208,10 +209,14 @@ def _follow(drill: Drill, installation: Installation, world: World, incident: st
             answer_what_waits(drill, installation, incident)
         time.sleep(0.2)
     raise QuellError(
-        f"expected {incident} to be closed within {RESPONSE_SECONDS} s, found it open.",
+        f"expected {incident} to be closed within {_span(limit)}, found it open.",
         now="the practice systems are stopped; nothing real was touched.",
         next_step=f"look at it: QUELL_HOME={drill.home} {own_command()} show {incident}; logs are in {drill.home}/logs.",
     )
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // 3600} hours" if seconds >= 7200 else f"{seconds} s"
 
 
 def _token_is_missed(entries: list[LedgerEntry]) -> bool:

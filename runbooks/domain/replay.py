@@ -7,14 +7,13 @@ again. An input that was withheld makes a step "not recomputed", never "agrees".
 
 from collections.abc import Callable, Iterator
 
-from pydantic import ValidationError
-
 from runbooks.domain.approval import Purpose
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.consent import Consent
 from runbooks.domain.containment import ContainmentAction, Plan
+from runbooks.domain.errors import QuellError
 from runbooks.domain.evidence import Manifest
 from runbooks.domain.incident import Incident, Report
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -35,6 +34,11 @@ from runbooks.domain.severity import judge_severity
 from runbooks.domain.value import Value
 
 __all__ = ["Outcome", "Replay", "Step", "WithheldError"]
+
+UNFIT = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, StopIteration, QuellError,
+)  # fmt: skip
+"""What a judgement may raise on inputs that no writer of quell's wrote."""
 
 
 class Replay(Consent):
@@ -67,7 +71,7 @@ class Replay(Consent):
                 )
             except WithheldError as error:
                 yield Step(**base, outcome=Outcome.WITHHELD, differences=(str(error),))
-            except (KeyError, ValueError, ValidationError) as error:
+            except UNFIT as error:
                 yield Step(
                     **base, outcome=Outcome.DIFFERS,
                     differences=(f"its inputs are not of the form that they should have ({type(error).__name__})",),

@@ -78,6 +78,8 @@ class Deadline:
         self._end = time.monotonic()
         self.reserved = 0.0
         """Seconds kept back from sending, so that there is time to look whether it arrived."""
+        self.given_up = False
+        """Nobody waits any more, whatever time was left; no restart changes that."""
 
     def restart(self, seconds: float) -> None:
         """End so many seconds from now."""
@@ -85,7 +87,7 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds left; zero or less when it is over."""
-        return self._end - self.reserved - time.monotonic()
+        return 0.0 if self.given_up else self._end - self.reserved - time.monotonic()
 
     def sleep(self, seconds: float) -> bool:
         """Wait, unless that would pass the end: then False at once."""

@@ -52,7 +52,7 @@ from tasks.connectors._signals import Act, Deadline, Limits, NotDoneError, Place
 
 State = dict[str, str]
 T = TypeVar("T")
-FINAL = ("perform", "reverse", "observe", "collect", "probe", "trial", "check", "read")
+FINAL = ("perform", "reverse", "observe", "collect", "give_up", "probe", "trial", "check", "read")
 
 
 class Connector(ABC):
@@ -205,6 +205,11 @@ class Connector(ABC):
             raise unreadable(self.place, what, problem.reason) from None
         collected.guard(lambda problem: unreadable(self.place, what, problem))
         return collected
+
+    @final
+    def give_up(self) -> None:
+        """Nobody waits any more for what is being collected; it ends at its next call or line. From any thread."""
+        self.deadline.given_up = True
 
     @final
     def probe(self, name: str, settings: Mapping[str, Json], mark: str) -> ProbeResult:

@@ -75,6 +75,8 @@ class OtlpFile(Connector):
                     raise NotDoneError(f"{file.name}: the files hold more than {self._settings.largest_bytes} bytes")
                 budget -= left
                 while left > 0 and (line := opened.readline(min(left, self._settings.largest_line_bytes + 1))):
+                    if self.deadline.given_up:
+                        raise NotDoneError(f"{file.name}: it took too long; the rest was not read")
                     left -= len(line)
                     if len(line) > self._settings.largest_line_bytes:
                         raise NotDoneError(f"{file.name}: a line longer than {self._settings.largest_line_bytes} bytes")

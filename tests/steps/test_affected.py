@@ -109,3 +109,23 @@ def test_when_nobody_said_when_it_began_an_hour_counts(listed: Callable[..., Any
 def test_lines_that_cannot_be_read_stop_nothing(listed: Callable[..., Any]) -> None:
     _, records = listed([b"{", trace("t1")], [b"not json", b"[]", row("t1", "ORD-1", clock())])
     assert [(record.reference, record.standing) for record in records] == [("ORD-1", Standing.FACT)]
+
+
+@pytest.mark.parametrize(
+    ("more", "reference"),
+    [
+        ({"arguments": "50.00 to somebody", "seq": 7}, "7"),
+        ({"arguments": "[" * 60_000, "seq": 7}, "7"),
+        ({"arguments": ["ORD-1"], "seq": 7}, "7"),
+        ({"arguments": '{"order_id": "\\ud800"}'}, "?"),
+        ({"arguments": '{"order_id": {"a": 1}, "amount": [1]}', "trace_id": ["t1"]}, "unknown"),
+    ],
+    ids=["no JSON", "deep", "a list", "lone surrogate", "objects"],
+)
+def test_a_done_effect_is_listed_whatever_its_arguments_are(
+    listed: Callable[..., Any], more: dict[str, Any], reference: str
+) -> None:
+    odd = [b"[" * 60_000, b'{"tool": ["issue_refund"], "outcome": "done"}', row("t1", "ORD-1", clock(), **more)]
+    _, records = listed([b"[" * 60_000], odd)
+    assert [record.reference for record in records] == [reference]
+    assert records[0].kind == TOOL

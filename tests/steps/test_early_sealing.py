@@ -13,6 +13,7 @@ from runbooks.domain.ledger import EntryType
 from tasks import evidence
 from tasks.early_sealing import MOST_WAITING, EarlySealing
 from tasks.evidence import seal_early, seal_now
+from tasks.in_time import InTime
 from tasks.installation import Installation
 from tasks.intake.dispatching import SIGNALS
 from tasks.ledger import clock, flow_actor
@@ -23,7 +24,7 @@ from tests.steps.intake_ground import Intake, a_signal
 WHO = flow_actor("test")
 
 
-class Endless(evidence._InTime):
+class Endless(InTime):
     """Whatever the source is, it has no end."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -119,7 +120,7 @@ def test_a_source_without_an_end_is_cut_and_named_as_a_gap(desk: Desk, monkeypat
     incident, place = desk.declare(), desk.installation
     limits = place.settings.limits.model_copy(update={"evidence_source_deadline_seconds": 1})
     place = Installation(place.settings.model_copy(update={"limits": limits}))
-    monkeypatch.setattr(evidence, "_InTime", Endless)
+    monkeypatch.setattr(evidence, "InTime", Endless)
     assert not seal_early(place, place.pen(SIGNALS), incident), "there is a gap"
     early = place.store.entries(incident, types=(EntryType.COLLECTION_SEALED,))
     seal_now(place, place.pen(WHO), incident)

@@ -51,7 +51,8 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     add_json(parser)
     parser.epilog = (
         f"Example: quell {name} --system support-agent --what 'it refunded 5,000 because a ticket said so' --as ana "
-        "--archetype prompt-injection. Without a key your name is unproven, and one person more must approve."
+        "--archetype prompt-injection. What people open waits for people: nothing is taken away before they say yes "
+        "(quell inbox). Without a key your name is unproven, and one person more must approve."
     )
     parser.set_defaults(refuse=parser.error)
 

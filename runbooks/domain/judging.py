@@ -12,7 +12,8 @@ Rules of `judge_request`, in order:
 5. A decision after the expiry does not count.
 6. One person counts once: the first answer that counts is the one. A withdrawal takes it back, once and for good, but
    not after the act was claimed: from then on `quell undo` is the way.
-7. One voice counts once: a principal's own answer takes the place of the deputy's; of two deputies the first counts.
+7. One voice counts once: a principal's own answer takes the place of the deputy's; of two deputies the first counts,
+   or, when that one said yes and acted before, the first yes of one who did not: a further yes never spoils rule 9.
 8. Any denial that counts denies the request. Otherwise enough distinct people grant it: as many as the request says and,
    until the act is claimed, as the right says that covers it in the active policy. That right's roles, proofs and
    `never` hold for a yes beside those of the request: what an owner tightened counts at once, what was loosened never.
@@ -22,7 +23,7 @@ Rules of `judge_request`, in order:
 10. Everything else is waiting; after the expiry it is expired. Silence is never a yes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from runbooks.domain.approval import (
     MORE_FOR_UNPROVEN,
@@ -198,19 +199,22 @@ class _Count:
             self.withdrawn[person] = decision
             self.counted.pop(person, None)
 
-    def one_voice(self, voices: dict[Name, Name]) -> dict[Name, Name]:
-        """Rule 7: drop deputies whose principal answered, or whom another deputy came before. Who stands for whom."""
-        standing: dict[Name, Name] = {}
-        for person in sorted(self.counted, key=lambda name: self.counted[name].entry):
-            voice = voices[person]
-            if voice == person:
-                continue
-            if voice in self.counted or voice in standing.values():
-                self.not_counted.append(f"{person} stands for {voice}, whose voice is counted already")
-                del self.counted[person]
-            else:
-                standing[person] = voice
+    def one_voice(self, voices: dict[Name, Name], acted_before: Collection[Name]) -> dict[Name, Name]:
+        """Rule 7: drop every deputy but the one who carries the voice of its principal. Who stands for whom."""
+        deputies = [n for n in sorted(self.counted, key=lambda n: self.counted[n].entry) if voices[n] != n]
+        chosen: dict[Name, Name] = {}
+        for person in deputies:
+            other = chosen.setdefault(voices[person], person)
+            if other in acted_before and person not in acted_before and self._approve(other, person):
+                chosen[voices[person]] = person
+        standing = {person: voice for voice, person in chosen.items() if voice not in self.counted}
+        for person in (n for n in deputies if n not in standing):
+            self.not_counted.append(f"{person} stands for {voices[person]}, whose voice is counted already")
+            del self.counted[person]
         return standing
+
+    def _approve(self, *people: Name) -> bool:
+        return all(self.counted[name].statement.answer is Answer.APPROVE for name in people)
 
 
 def judge_request(
@@ -249,7 +253,7 @@ def judge_request(
             continue
         voices[person] = voice
         count.take(decision)
-    standing_for = count.one_voice(voices)
+    standing_for = count.one_voice(voices, request.acted_before)
     return _verdict(request, count, ruling, standing_for, now)
 
 

@@ -44,6 +44,19 @@ class Past:
         ends = {older.index: newer.at for newer, older in pairwise(newest_first)}
         return [e.subject["configuration"] for e in newest_first if ends.get(e.index, since) >= since]
 
+    def _unless_let(self, entry: LedgerEntry, since: Instant, objection: Callable[[Configuration], str]) -> list[str]:
+        """The objection of the configuration that was active; nothing when one that was active since then has none."""
+        found = []
+        for digest in self._active_since(entry, since):
+            found.append(objection(self._parse(digest, Configuration)))
+            if not found[-1]:
+                return []
+        return found[:1] or ["expected an active configuration, found none"]
+
+    def _time_of(self, entry: LedgerEntry) -> Instant:
+        """When it was written; never before the entry that stands before it: a clock that was set back revives nothing."""
+        return max([entry.at, *(e.at for e in self._before(entry)[-1:])])
+
     def _books(self, entry: LedgerEntry) -> list[Digest]:
         """The runbook by the configuration that was active then, and those since the opening: a seal takes its time."""
         activated = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED]

@@ -108,7 +108,7 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
     await pass_gate(
         incident, Purpose.CONTAIN, partial(_contain_and_show, incident), partial(offer_alternatives, incident)
     )
-    if is_waived(incident):
+    if is_waived(incident) or not is_sealed(incident):
         seal_evidence(incident)
         inform(incident)
     return judge(incident)

@@ -11,7 +11,6 @@ from runbooks.domain.approval import (
     RequestVerdict,
     Standing,
     Statement,
-    barred_by,
 )
 from runbooks.domain.case import LET_THROUGH, acted_at, fences
 from runbooks.domain.configuration import Configuration
@@ -19,10 +18,11 @@ from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import ApprovalError
 from runbooks.domain.incident import Incident, Requester
 from runbooks.domain.instants import Instant
-from runbooks.domain.judging import judge_request, speaks_for, who_disabled
+from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from runbooks.domain.situation import UNTIL_APPLIED, UNTIL_ASKED, UNTIL_REVIEWED, UNTIL_UNDONE
 from runbooks.domain.value import Digest
+from runbooks.domain.voices import who_disabled, who_may_answer
 from tasks.announcing import call_people
 from tasks.asking import frozen_request
 from tasks.installation import Installation
@@ -58,12 +58,9 @@ def ask(
     standing = writer.find(key)
     if standing is not None:
         return _request(installation, standing)
-    configuration = installation.active()
-    right = configuration.right_for(
-        purpose=purpose, verb=action.verb, reversibility=action.reversibility,
-        severity=incident.severity.severity, system=action.system,
-    )  # fmt: skip
-    if right is None:
+    asker = requester or incident.requester
+    request = frozen_request(installation, incident, plan, action, purpose, acted_before, asker, waits)
+    if request is None:
         taking = purpose is Purpose.CONTAIN
         call_people(
             installation, writer, incident.id, f"no-right/{key}",
@@ -77,8 +74,6 @@ def ask(
             what=f"no-right/{action.id}/{purpose}",
         )  # fmt: skip
         return None
-    asker = requester or incident.requester
-    request = frozen_request(installation, incident, plan, action, purpose, right, acted_before, asker, waits)
     entry = writer.write(
         EntryType.APPROVAL_REQUESTED, key, incident=incident.id,
         subject={"request": installation.keep(request), "action": action.digest()},
@@ -270,21 +265,10 @@ def gives_back(entry: LedgerEntry) -> bool:
     return entry.body.get("purpose") in (Purpose.RE_ENABLE, Purpose.UNDO)
 
 
-def eligible(configuration: Configuration, request: ApprovalRequest) -> list[str]:
-    """Who may answer: listed, in role or deputy of somebody who is; not the requester, not excluded, no deputy of those.
-
-    In role by the request and by the right that covers it in this configuration; without such a right, nobody.
-    """
-    right = request.right_in(configuration)
-    if right is None and request.says_its_act:
-        return []
-    barred = {request.requester.name, *request.excluded}
-    barred |= barred_by(right, configuration, request.system) if right is not None else set()
-    places = [request.roles, right.roles] if right is not None else [request.roles]
-    found = {name: {speaks_for(name, roles, (configuration,)) for roles in places} for name in configuration.people}
-    return sorted(
-        n for n, voices in found.items() if len(voices) == 1 and None not in voices and not {n, *voices} & barred
-    )
+def eligible(installation: Installation, request: ApprovalRequest) -> list[str]:
+    """Who may answer now, by the configuration under which it was asked and by the active one."""
+    pinned = installation.configuration(request.configuration)
+    return list(who_may_answer(request, pinned, installation.active(), installation.now()))
 
 
 def actor_of(entry: LedgerEntry) -> str:

@@ -141,7 +141,7 @@ def _approval(
 
 def _one_request(installation: Installation, request: ApprovalRequest) -> str:
     verdict = verdict_on(installation, request)
-    open_to = [name for name in eligible(installation.active(), request) if name not in verdict.approvers]
+    open_to = [name for name in eligible(installation, request) if name not in verdict.approvers]
     proofs = " or ".join("an SSH signature" if p == "ssh" else "a one-time code" for p in request.proofs)
     evidence = evidence_of(installation, request)
     nothing = "nothing is done" if request.purpose is Purpose.CONTAIN else "nothing is given back"

@@ -3,7 +3,6 @@
 import secrets
 
 from runbooks.domain.approval import MORE_FOR_UNPROVEN, ApprovalRequest, Purpose, also_barred, barred_by
-from runbooks.domain.configuration import Right
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.identifiers import short_id
 from runbooks.domain.incident import Incident, Requester
@@ -17,10 +16,22 @@ BY_HAND = Requester(name="somebody at a terminal (quell undo)", proven=False)
 
 def frozen_request(
     installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction, purpose: Purpose,
-    right: Right, acted_before: tuple[str, ...], requester: Requester, waits: str = "",
-) -> ApprovalRequest:  # fmt: skip
-    """Under this right, as people will see it; what it says is fixed from here on."""
-    now, active = installation.now(), installation.active()
+    acted_before: tuple[str, ...], requester: Requester, waits: str = "",
+) -> ApprovalRequest | None:  # fmt: skip
+    """Under the right of the configuration that is active now, as people will see it; None when none lets anybody.
+
+    What it says is fixed from here on. It is read together: the configuration that it names is the one whose right it
+    has, and was active at `asked_at` or since.
+    """
+    now = installation.now()
+    digest = installation.active_digest()
+    active = installation.configuration(digest)
+    right = active.right_for(
+        purpose=purpose, verb=action.verb, reversibility=action.reversibility,
+        severity=incident.severity.severity, system=action.system,
+    )  # fmt: skip
+    if right is None:
+        return None
     barred = barred_by(right, active, action.system)
     if requester != incident.requester:
         barred |= also_barred(incident.requester.name, active, installation.configuration(plan.configuration))
@@ -42,7 +53,8 @@ def frozen_request(
         excluded=tuple(sorted(barred)), verb=action.verb, system=action.system, severity=incident.severity.severity,
         acted_before=acted_before, ladder=right.ladder, asked_at=now,
         expires_at=later(now, 60 * right.expires_minutes),
-        drill=incident.drill, configuration=plan.configuration, runbook=plan.runbook,
+        drill=incident.drill, configuration=digest,
+        runbook=active.runbooks.get(incident.archetype, plan.runbook),
     )  # fmt: skip
 
 

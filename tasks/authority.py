@@ -23,6 +23,7 @@ from tasks.preauthorising import lapsed, right_to_begin, was_begun
 from tasks.presence import demand_presence
 from tasks.stores.base import SourceFacts
 from tasks.waiting import pause
+from tasks.waiver import waived_by
 
 CLAIM_GRACE_SECONDS = 5
 """Longer than a claim's lease that we wait for another worker, before its claim counts as a failure."""
@@ -104,6 +105,7 @@ class LedgerAuthority:
             open=self._pen.last(action.incident, EntryType.INCIDENT_CLOSED) is None,
             sealed=grant.manifest if grant.manifest in sealed else next(iter(sealed), None),
             waiver=grant.waiver if grant.waiver in waived else None,
+            waived_by=waived_by(place, action.incident, grant.waiver) if grant.waiver in waived else None,
             active=active, configuration=place.configuration(active), request=request,
             verdict=verdict_on(place, request) if request else None,
             glass=opened_glass(place, grant.glass) if grant.glass else None,

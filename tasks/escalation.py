@@ -10,7 +10,7 @@ from runbooks.domain.approval import ApprovalRequest, RequestVerdict, Standing
 from runbooks.domain.configuration import Rung
 from runbooks.domain.instants import Instant, later, milliseconds_between
 from runbooks.domain.ledger import EntryType
-from tasks.approval import eligible
+from runbooks.domain.voices import who_may_answer
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.telling import tell_people
@@ -68,7 +68,8 @@ def people_on(installation: Installation, request: ApprovalRequest, rung: Rung, 
     active = installation.active()
     roles = set(rung.roles or request.roles)
     found = []
-    for name in eligible(active, request):
+    pinned = installation.configuration(request.configuration)
+    for name in who_may_answer(request, pinned, active, installation.now()):
         person = active.people[name]
         principal = active.people.get(person.deputy_for) if person.deputy_for else None
         deputises = rung.deputies and principal is not None and bool(roles & set(principal.roles))

@@ -21,6 +21,7 @@ from tasks.ledger import Pen, clock
 from tasks.sealing_turn import LEASE_SECONDS, Turn, in_turn
 from tasks.step import here, pen, step
 from tasks.stores.base import SourceFacts
+from tasks.waiver import standing_waiver
 
 CONTROL = "control:"
 """Prefix of an evidence source's `what`: photograph the state of this control."""
@@ -206,8 +207,8 @@ def is_sealed(incident_id: str) -> bool:
 
 
 def is_waived(incident_id: str) -> bool:
-    """Whether a proven person said that it is unsafe to wait for the seal."""
-    return bool(here().store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,)))
+    """Whether a proven person, who may, said that it is unsafe to wait for the seal."""
+    return standing_waiver(here(), incident_id) is not None
 
 
 @step("list the affected records")

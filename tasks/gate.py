@@ -68,7 +68,7 @@ def view_gate(incident_id: str, purpose: str) -> GateView:
                 granted.append(request.step)
         if verdict.standing is Standing.WAITING and request.purpose == purpose:
             open_requests.append(request)
-            people |= set(eligible(installation.active(), request))
+            people |= set(eligible(installation, request))
     return GateView(
         granted=granted, open=[request.id for request in open_requests],
         choices=[choice(request.id, request.what) for request in open_requests],

@@ -92,6 +92,6 @@ def _overdue(one: Overdue) -> str:
 
 
 def _waiting(installation: Installation, one: Waiting) -> str:
-    able = [name for name in eligible(installation.active(), one.request) if name not in one.verdict.approvers]
+    able = [name for name in eligible(installation, one.request) if name not in one.verdict.approvers]
     who = ", ".join(able) or "**nobody who is listed**"
     return f"{_what(one)}| {clean(one.verdict.because)} | {who} | {utc(one.request.expires_at)} |\n"

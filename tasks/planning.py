@@ -10,6 +10,7 @@ from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.preauthorising import spending
+from tasks.waiver import standing_waiver
 
 
 def plan_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
@@ -28,7 +29,7 @@ def _write_plan(
 ) -> Digest:  # fmt: skip
     incident_id = incident.id
     sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
-    waived = writer.last(incident_id, EntryType.EVIDENCE_WAIVED)
+    waived = standing_waiver(installation, incident_id)
     plan = make_plan(
         incident, installation.runbook(incident.archetype, configuration), configuration,
         manifest=sealed.subject["manifest"] if sealed else None,

@@ -87,7 +87,7 @@ def verify_bytes(
         raise _refused(
             f"the signature is by the key {signature.fingerprint}; listed for {person}: {listed}{also}.",
             f"sign with a listed key (`ssh-keygen -lf KEY.pub` shows its fingerprint), or have this one listed for "
-            f"{person}; a key that is added now counts for later requests only.",
+            f"{person}; a key that is added now counts for requests that are asked after it was activated.",
         )
     try:
         verify(signature, key, message)

@@ -5,13 +5,17 @@ Rules of `submit_waiver`, in order:
 2. The person is listed, valid now, and has one of the policy's waiver roles.
 3. An SSH key of that person signed exactly this waiver. A code is not enough: the waiver must convince others later.
 4. What holds is kept in the vault and written as `evidence_waived`; what does not, as `decision_refused`.
+Who may waive is asked again when the plan is made and when something is taken away, as long as nothing is sealed.
 """
 
 import secrets
 
-from runbooks.domain.errors import ApprovalError
+from runbooks.domain.errors import ApprovalError, QuellError
+from runbooks.domain.incident import Name
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import WAIVER_NAMESPACE, Waiver
+from runbooks.domain.value import Digest
+from runbooks.domain.waiving import why_not_waive
 from tasks.installation import Installation
 from tasks.ledger import person_actor
 from tasks.persons import listed_person
@@ -36,6 +40,27 @@ def submit_waiver(installation: Installation, waiver: Waiver, signature: str, *,
     )  # fmt: skip
 
 
+def standing_waiver(installation: Installation, incident_id: str) -> LedgerEntry | None:
+    """The newest waiver of this incident by somebody who may waive now; a plan rests on no other."""
+    found = installation.store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,))
+    may = (e for e in reversed(found) if not _objection(installation, incident_id, e.subject["waiver"]))
+    return next(may, None)
+
+
+def _objection(installation: Installation, incident_id: str, waiver: Digest) -> str:
+    by = waived_by(installation, incident_id, waiver)
+    return why_not_waive(installation.active(), by, installation.now())
+
+
+def waived_by(installation: Installation, incident_id: str, waiver: Digest) -> Name | None:
+    """Whose word this waiver is; None when it was not given for this incident."""
+    try:
+        said = Waiver.from_bytes(installation.vault.get(waiver))
+    except (QuellError, ValueError):
+        return None  # an entry that names no waiver waives nothing
+    return said.person if (said.installation, said.incident) == (installation.id, incident_id) else None
+
+
 def _verified(installation: Installation, waiver: Waiver, signature: str) -> dict[str, str | int | None]:
     installation.incident(waiver.incident)  # 1
     found = installation.store.entries(waiver.incident, types=(EntryType.INCIDENT_CLOSED, EntryType.EVIDENCE_SEALED))
@@ -48,11 +73,10 @@ def _verified(installation: Installation, waiver: Waiver, signature: str) -> dic
         )  # fmt: skip
     configuration = installation.active()
     person = listed_person(configuration, waiver.person, installation.latest())  # 2
-    allowed = configuration.policy.waiver_roles
-    if not set(person.roles) & set(allowed):
+    why = why_not_waive(configuration, waiver.person, installation.latest())
+    if why:
         raise ApprovalError(
-            f"{waiver.person} may not waive: expected one of the roles {', '.join(allowed) or '(none is configured)'}, "
-            f"found {', '.join(person.roles) or 'none'}.",
+            f"{why}.",
             now="nothing was waived; the response seals the evidence first.",
             next_step="ask somebody with one of these roles.",
         )

@@ -87,7 +87,7 @@ class Ground:
     def approve(self, incident: str, step: str) -> Instant:
         """Everybody who is needed says yes to this act; the instant of the deciding answer. The bell is rung after it."""
         request = next(one for one in requests_of(self.place, incident) if one.step == step)
-        for person in eligible(self.place.active(), request):
+        for person in eligible(self.place, request):
             statement = statement_for(self.place, request, Answer.APPROVE, person, "bench")
             signature = sign_ssh(statement, practice.key_file(self.home, person))
             submit_decision(self.place, statement, door=door_actor("bench"), signature=signature)

@@ -232,7 +232,7 @@ def answer_what_waits(drill: Drill, installation: Installation, incident: str) -
     from tasks.approval import eligible, verdict_on, waiting  # noqa: PLC0415
 
     for request, _ in waiting(installation, lambda r: r.incident == incident):
-        for person in _willing(eligible(installation.active(), request), request):
+        for person in _willing(eligible(installation, request), request):
             if verdict_on(installation, request).still_needed == 0:
                 break
             command(

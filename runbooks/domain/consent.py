@@ -15,11 +15,12 @@ from runbooks.domain.approval import (
 from runbooks.domain.audit import differences_of
 from runbooks.domain.case import acted_at, fences
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.instants import Instant
-from runbooks.domain.judging import judge_request, who_disabled
+from runbooks.domain.instants import Instant, later
+from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.past import Past
+from runbooks.domain.past import SECONDS_BETWEEN, Past
 from runbooks.domain.rejudging import request_again
+from runbooks.domain.voices import who_disabled
 
 
 class Consent(Past):
@@ -28,7 +29,9 @@ class Consent(Past):
     def _requested(self, entry: LedgerEntry) -> list[str]:
         request, plan = self._get(entry, "request", ApprovalRequest), self._plan(entry)
         action, incident = self._act(entry, request.step, request.action), self._incident(entry)
-        configuration = self._parse(self._active(entry), Configuration)
+        known = self._active_since(entry, max(request.asked_at, later(entry.at, -SECONDS_BETWEEN)))
+        under = request.configuration if request.configuration in known else self._active(entry)
+        configuration = self._parse(under, Configuration)
         right = configuration.right_for(
             purpose=request.purpose, verb=action.verb, reversibility=action.reversibility,
             severity=incident.severity.severity, system=action.system,
@@ -40,6 +43,11 @@ class Consent(Past):
             barred |= also_barred(
                 incident.requester.name, configuration, self._parse(plan.configuration, Configuration)
             )
+        pins = [
+            (under, configuration.runbooks.get(incident.archetype, plan.runbook)),
+            (plan.configuration, plan.runbook),
+        ]
+        pinned = (request.configuration, request.runbook)  # the plan's: requests of before 2026-11-28
         said = (action.verb, action.system, incident.severity.severity)
         known_at = max([entry.at, *(e.at for e in [*self._house, *self._entries] if e.index < entry.index)])
         return request_again(known_at, request, right, self._disabled(entry, request)) + differences_of(
@@ -49,7 +57,8 @@ class Consent(Past):
             ("requester", request.requester, request.requester if request.by_hand else incident.requester),
             ("who never counts", request.excluded, tuple(sorted(barred))),
             ("verb, system and severity", (request.verb, request.system, request.severity) if request.says_its_act else said, said),
-            ("seal", request.manifest, plan.manifest), ("configuration", request.configuration, plan.configuration),
+            ("seal", request.manifest, plan.manifest),
+            ("configuration and runbook", pinned, pinned if pinned in pins else pins[0]),
             ("reversibility", request.reversibility, action.reversibility), ("drill mark", request.drill, incident.drill),
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ Rules of `check_grant`, in order:
 1. The grant is for exactly this act: action digest, incident, effect key (doing and undoing have different ones).
 2. The incident is open (what was taken away may be given back after closure), and a drill's act aims at a practice system only.
 3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
+   Until something is sealed, that person must still be one who may waive: to take away what was not begun yet.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
 5. Either a pre-authorisation of the active policy covers the act, and its signal is young enough, unless the right began
    in time: the act, or the one that it does once more, was claimed before; or the request that the grant names stands
@@ -29,6 +30,7 @@ from runbooks.domain.instants import Instant
 from runbooks.domain.planning import action_for
 from runbooks.domain.signed import OpenedGlass
 from runbooks.domain.value import Digest, Value
+from runbooks.domain.waiving import why_not_waive
 
 
 class Grant(Value):
@@ -56,6 +58,8 @@ class GrantFacts(Value):
     open: bool
     sealed: Digest | None
     waiver: Digest | None
+    waived_by: Name | None = None
+    """Whose word that waiver is, given for this incident."""
     active: Digest
     configuration: Configuration
     request: ApprovalRequest | None
@@ -178,6 +182,9 @@ def _check_evidence(grant: Grant, facts: GrantFacts) -> list[str]:
             return [f"the grant names the seal {grant.manifest}, sealed is {facts.sealed}"]
     elif grant.waiver is None or grant.waiver != facts.waiver:
         return ["no evidence is sealed, and no waiver of a proven person is recorded"]
+    elif grant.purpose is Purpose.CONTAIN and facts.sealed is None and not facts.begun:
+        why = why_not_waive(facts.configuration, facts.waived_by, facts.now)
+        return [f"no evidence is sealed, and {why}"] if why else []
     return []
 
 

@@ -12,7 +12,8 @@ Rules of `judge_request`, in order:
 5. A decision after the expiry does not count.
 6. One person counts once: the first answer that counts is the one. A withdrawal takes it back, once and for good, but
    not after the act was claimed: from then on `quell undo` is the way.
-7. One voice counts once: a principal's own answer takes the place of the deputy's; of two deputies the first counts.
+7. One voice counts once: a principal's own answer takes the place of the deputy's; of two deputies the first counts,
+   or, when that one said yes and acted before, the first yes of one who did not: a further yes never spoils rule 9.
 8. Any denial that counts denies the request. Otherwise enough distinct people grant it: as many as the request says and,
    until the act is claimed, as the right says that covers it in the active policy. That right's roles, proofs and
    `never` hold for a yes beside those of the request: what an owner tightened counts at once, what was loosened never.
@@ -22,14 +23,13 @@ Rules of `judge_request`, in order:
 10. Everything else is waiting; after the expiry it is expired. Silence is never a yes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection
 
 from runbooks.domain.approval import (
     MORE_FOR_UNPROVEN,
     Answer,
     ApprovalRequest,
     Decision,
-    Purpose,
     RequestVerdict,
     Standing,
     barred_by,
@@ -37,61 +37,7 @@ from runbooks.domain.approval import (
 from runbooks.domain.configuration import Configuration, Person, ProofKind, Right
 from runbooks.domain.incident import Name
 from runbooks.domain.instants import Instant
-from runbooks.domain.ledger import EntryType, LedgerEntry
-from runbooks.domain.value import Digest
-
-
-def _key(line: str | None) -> list[str]:
-    """Type and base64 of a key line: what the key is, without the comment."""
-    return (line or "").split()[:2]
-
-
-def _valid_objection(person: Person | None, name: Name, at: Instant, when: str) -> str | None:
-    """Listed and valid, in one of the two configurations; `when` says which in words."""
-    if person is None:
-        return f"{name} is not listed {when}"
-    if person.valid_from is not None and at < person.valid_from:
-        return f"{name} was not valid yet at {at}"
-    if person.valid_until is not None and at > person.valid_until:
-        return f"{name} was no longer valid at {at}"
-    return None
-
-
-def speaks_for(name: Name, roles: Iterable[Name], configurations: Iterable[Configuration]) -> Name | None:
-    """Whose voice this is: one's own when in role in all these configurations, else the principal's; None: nobody's."""
-    wanted, found = set(roles), set()
-    for configuration in configurations:
-        person = configuration.people.get(name)
-        if person is None:
-            return None
-        principal = configuration.people.get(person.deputy_for) if person.deputy_for else None
-        if wanted & set(person.roles):
-            found.add(name)
-        elif principal is not None and wanted & set(principal.roles):
-            found.add(str(person.deputy_for))
-        else:
-            return None
-    return found.pop() if len(found) == 1 else None
-
-
-def who_disabled(
-    entries: Iterable[LedgerEntry], request_of: Callable[[LedgerEntry], ApprovalRequest],
-    configuration: Callable[[Digest], Configuration],
-) -> set[Name]:  # fmt: skip
-    """Whose word took something away, by these entries of one incident: they alone are not enough to give it back (9).
-
-    Those whose approval counted, whoever they stood for, and whoever broke the glass.
-    """
-    found: set[Name] = set()
-    for entry in entries:
-        if entry.type is EntryType.BREAK_GLASS_OPENED:
-            found.add(str(entry.body["person"]))
-        elif entry.type is EntryType.REQUEST_GRANTED and entry.body["purpose"] == Purpose.CONTAIN:
-            request = request_of(entry)
-            pinned = configuration(request.configuration)
-            for name in map(str, entry.body["approvers"]):
-                found |= {name, speaks_for(name, request.roles, (pinned,)) or name}
-    return found
+from runbooks.domain.voices import key_of, speaks_for, valid_objection
 
 
 def _proof_objection(
@@ -102,8 +48,8 @@ def _proof_objection(
     if proof.kind not in request.proofs:
         return f"{name} proved by {proof.kind}; this request accepts {', '.join(request.proofs)}"
     if proof.kind is ProofKind.SSH:
-        key = _key(keys.get(proof.key or ""))
-        if not key or any(key not in [_key(line) for line in person.ssh_keys] for person in (pinned, active)):
+        key = key_of(keys.get(proof.key or ""))
+        if not key or any(key not in [key_of(line) for line in person.ssh_keys] for person in (pinned, active)):
             return f"the key {proof.key} is not listed for {name}"
     elif pinned.code_secret is None or active.code_secret != pinned.code_secret:
         return f"{name} proved by a code whose secret is no longer the one that was listed when it was asked"
@@ -116,8 +62,8 @@ def _objection(
     """Why this decision does not count, or None when it does. `keys` maps fingerprint to listed key line."""
     name = decision.statement.person
     then, now = pinned.people.get(name), active.people.get(name)
-    problem = _valid_objection(then, name, decision.at, "when it was asked")
-    problem = problem or _valid_objection(now, name, decision.at, "now")
+    problem = valid_objection(then, name, decision.at, "when it was asked")
+    problem = problem or valid_objection(now, name, decision.at, "now")
     if problem is not None or then is None or now is None:
         return problem
     voice = speaks_for(name, request.roles, (pinned, active))
@@ -162,7 +108,7 @@ class _Ruling:
     def objection(self, decision: Decision, voice: Name) -> str | None:
         """Why this yes does not count although it did when it was said."""
         name, right = decision.statement.person, self.right
-        problem = _valid_objection(self._active.people.get(name), name, max(decision.at, self._until), "now")
+        problem = valid_objection(self._active.people.get(name), name, max(decision.at, self._until), "now")
         if problem is not None or right is None:
             return problem
         if speaks_for(name, right.roles, (self._active,)) != voice:
@@ -198,19 +144,22 @@ class _Count:
             self.withdrawn[person] = decision
             self.counted.pop(person, None)
 
-    def one_voice(self, voices: dict[Name, Name]) -> dict[Name, Name]:
-        """Rule 7: drop deputies whose principal answered, or whom another deputy came before. Who stands for whom."""
-        standing: dict[Name, Name] = {}
-        for person in sorted(self.counted, key=lambda name: self.counted[name].entry):
-            voice = voices[person]
-            if voice == person:
-                continue
-            if voice in self.counted or voice in standing.values():
-                self.not_counted.append(f"{person} stands for {voice}, whose voice is counted already")
-                del self.counted[person]
-            else:
-                standing[person] = voice
+    def one_voice(self, voices: dict[Name, Name], acted_before: Collection[Name]) -> dict[Name, Name]:
+        """Rule 7: drop every deputy but the one who carries the voice of its principal. Who stands for whom."""
+        deputies = [n for n in sorted(self.counted, key=lambda n: self.counted[n].entry) if voices[n] != n]
+        chosen: dict[Name, Name] = {}
+        for person in deputies:
+            other = chosen.setdefault(voices[person], person)
+            if other in acted_before and person not in acted_before and self._approve(other, person):
+                chosen[voices[person]] = person
+        standing = {person: voice for voice, person in chosen.items() if voice not in self.counted}
+        for person in (n for n in deputies if n not in standing):
+            self.not_counted.append(f"{person} stands for {voices[person]}, whose voice is counted already")
+            del self.counted[person]
         return standing
+
+    def _approve(self, *people: Name) -> bool:
+        return all(self.counted[name].statement.answer is Answer.APPROVE for name in people)
 
 
 def judge_request(
@@ -249,7 +198,7 @@ def judge_request(
             continue
         voices[person] = voice
         count.take(decision)
-    standing_for = count.one_voice(voices)
+    standing_for = count.one_voice(voices, request.acted_before)
     return _verdict(request, count, ruling, standing_for, now)
 
 

@@ -1,15 +1,20 @@
 """What was known when an entry was written: the entries before it, and the objects that they name."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.incident import Incident
+from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest, Value
 
 V = TypeVar("V", bound=Value)
+
+SECONDS_BETWEEN = 60
+"""What is looked at and what is then written are two acts; so long after the first, at most, comes the second."""
 
 
 class WithheldError(LookupError):
@@ -31,6 +36,26 @@ class Past:
     def _active(self, entry: LedgerEntry) -> Digest:
         found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
         return max(found, key=lambda e: e.index).subject["configuration"]
+
+    def _active_since(self, entry: LedgerEntry, since: Instant) -> list[Digest]:
+        """What was active at this time or afterwards, up to the entry, the newest first."""
+        found = [e for e in self._house if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
+        newest_first = sorted(found, key=lambda e: e.index, reverse=True)
+        ends = {older.index: newer.at for newer, older in pairwise(newest_first)}
+        return [e.subject["configuration"] for e in newest_first if ends.get(e.index, since) >= since]
+
+    def _unless_let(self, entry: LedgerEntry, since: Instant, objection: Callable[[Configuration], str]) -> list[str]:
+        """The objection of the configuration that was active; nothing when one that was active since then has none."""
+        found = []
+        for digest in self._active_since(entry, since):
+            found.append(objection(self._parse(digest, Configuration)))
+            if not found[-1]:
+                return []
+        return found[:1] or ["expected an active configuration, found none"]
+
+    def _time_of(self, entry: LedgerEntry) -> Instant:
+        """When it was written; never before the entry that stands before it: a clock that was set back revives nothing."""
+        return max([entry.at, *(e.at for e in self._before(entry)[-1:])])
 
     def _books(self, entry: LedgerEntry) -> list[Digest]:
         """The runbook by the configuration that was active then, and those since the opening: a seal takes its time."""

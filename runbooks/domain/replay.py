@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from runbooks.domain.approval import Purpose
 from runbooks.domain.audit import differences_of, told
 from runbooks.domain.case import ContainmentVerdict, action_rows, judge_containment, judge_ending
+from runbooks.domain.claiming import Claiming
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.consent import Consent
 from runbooks.domain.containment import ContainmentAction, Plan
 from runbooks.domain.errors import QuellError
 from runbooks.domain.evidence import Manifest
@@ -41,7 +41,7 @@ UNFIT = (
 """What a judgement may raise on inputs that no writer of quell's wrote."""
 
 
-class Replay(Consent):
+class Replay(Claiming):
     """`read` gives an object by its digest, or None; `fingerprints` the key lines of a configuration by fingerprint."""
 
     def steps(self) -> Iterator[Step]:
@@ -51,7 +51,8 @@ class Replay(Consent):
             EntryType.PLAN_MADE: self._planned, EntryType.APPROVAL_REQUESTED: self._requested,
             EntryType.REQUEST_GRANTED: self._settled, EntryType.REQUEST_DENIED: self._settled,
             EntryType.REQUEST_EXPIRED: self._settled, EntryType.EFFECT_CLAIMED: self._claimed,
-            EntryType.EFFECT_SENDING: self._sending,
+            EntryType.EFFECT_SENDING: self._sending, EntryType.EVIDENCE_WAIVED: self._waived,
+            EntryType.BREAK_GLASS_OPENED: self._glass, EntryType.BREAK_GLASS_ENDED: self._glass_ended,
             EntryType.EFFECT_APPLIED: self._applied, EntryType.PROBES_JUDGED: self._probed,
             EntryType.CONTAINMENT_JUDGED: self._contained, EntryType.RECOVERY_JUDGED: self._recovered,
             EntryType.INCIDENT_CLOSED: self._closed, EntryType.SEVERITY_CHANGED: self._raised,

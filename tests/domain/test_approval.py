@@ -189,6 +189,18 @@ def test_9_a_deputy_has_the_eyes_of_both() -> None:
         assert judge(request, yes("dora", 1, request), pinned=place, active=place).standing is Standing.WAITING
 
 
+def test_7_of_two_deputies_the_one_with_fresh_eyes_carries_the_voice() -> None:
+    place = with_deputies()
+    request = a_request(place, acted_before=("bob", "carol"))
+    bob, carol, dora = (yes(name, entry, request) for entry, name in enumerate(("bob", "carol", "dora")))
+    verdict = judge(request, bob, carol, dora, pinned=place, active=place)
+    assert (verdict.standing, verdict.approvers) == (Standing.GRANTED, ("bob", "dora"))
+    assert verdict.not_counted == ("carol stands for alice, whose voice is counted already",)
+    assert judge(request, bob, dora, pinned=place, active=place).standing is Standing.GRANTED
+    refusal = a_decision(request, "carol", 1, Answer.DENY)
+    assert judge(request, bob, refusal, dora, pinned=place, active=place).denier == "carol", "a no is not replaced"
+
+
 def test_5_too_late_does_not_count() -> None:
     late = yes("bob", 2, at=later(TWO.expires_at, 1))
     assert judge(TWO, yes("alice", 1), late).still_needed == 1

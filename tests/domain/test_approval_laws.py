@@ -1,5 +1,8 @@
 """`judge_request`: what must hold for every set of decisions, deputies and withdrawals among them."""
 
+from itertools import combinations, permutations, product
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +26,8 @@ DEPUTIES = a_configuration(
 LISTED = KEYS | {f"SHA256:{name}": DEPUTIES.people[name].ssh_keys[0] for name in DEPUTIES.people}
 requests = st.builds(
     lambda people, acted, proofs: a_request(DEPUTIES, people=people, acted_before=acted, proofs=proofs),
-    st.integers(1, 3), st.sampled_from([(), ("alice",), ("alice", "bob")]),
+    st.integers(1, 3),
+    st.lists(st.sampled_from((*PEOPLE, "gina", "hal", "ira")), unique=True, max_size=3).map(sorted).map(tuple),
     st.sampled_from([(ProofKind.SSH,), (ProofKind.SSH, ProofKind.CODE)]),
 )  # fmt: skip
 
@@ -110,3 +114,27 @@ def test_a_second_answer_changes_nothing(
     again = a_decision(request, person, 99, answer)
     before, after = weigh(request, *decisions), weigh(request, *decisions, again)
     assert (before.standing, before.approvers, before.entries) == (after.standing, after.approvers, after.entries)
+
+
+VOICES = ("alice", "gina", "hal", "carol")
+"""One with two deputies, and one who speaks for nobody else."""
+
+
+@pytest.mark.parametrize("acted", [some for size in range(4) for some in combinations(VOICES, size)], ids="+".join)
+@pytest.mark.parametrize("people", [1, 2])
+def test_no_small_case_in_which_one_approval_less_turns_no_into_yes(acted: tuple[str, ...], people: int) -> None:
+    """Every order of up to three of them, every answer of each, whoever of them acted before."""
+    request, granted = a_request(DEPUTIES, people=people, acted_before=acted), dict[tuple[object, ...], bool]()
+    said = {
+        (name, entry, answer): a_decision(request, name, entry, answer)
+        for name in VOICES for entry in range(3) for answer in (Answer.APPROVE, Answer.DENY)
+    }  # fmt: skip
+    for size in range(4):
+        for names in permutations(VOICES, size):
+            for answers in product((Answer.APPROVE, Answer.DENY), repeat=size):
+                case = tuple(zip(names, answers, strict=True))
+                decisions = [said[name, entry, answer] for entry, (name, answer) in enumerate(case)]
+                granted[case] = weigh(request, *decisions).standing is Standing.GRANTED
+                less = [case[:n] + case[n + 1 :] for n, (_, answer) in enumerate(case) if answer is Answer.APPROVE]
+                assert granted[case] or not any(granted[one] for one in less), case
+    assert any(granted.values()) is not ({"alice", "carol"} <= set(acted)), "unless nobody has fresh eyes"

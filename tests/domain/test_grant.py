@@ -100,7 +100,21 @@ def test_3_the_evidence() -> None:
     waived = a_request(CONFIGURATION, manifest=None, waiver=OTHER)
     verdict = VERDICT.model_copy(update={"request": waived.digest()})
     right = grant_for(request=waived, manifest=None, waiver=OTHER)
-    assert objections(right, known=facts(sealed=None, waiver=OTHER, request=waived, verdict=verdict)) == ""
+    said = {"sealed": None, "waiver": OTHER, "request": waived, "verdict": verdict}
+    policy = CONFIGURATION.policy.model_copy(update={"waiver_roles": ("security",)})
+    lets = said | {"configuration": a_configuration(policy=policy)}
+    assert objections(right, known=facts(**lets, waived_by="alice")) == ""
+    for known, words in (
+        (facts(**said, waived_by="alice"), "alice may not waive: expected one of the roles (none is configured)"),
+        (facts(**lets, waived_by="frank"), "frank is not listed"), (facts(**lets), "the waiver was given by nobody"),
+    ):  # fmt: skip
+        assert f"no evidence is sealed, and {words}" in objections(right, known=known)
+        assert objections(right, known=known.model_copy(update={"begun": True})) == "", "it may be finished"
+        assert objections(right, known=known.model_copy(update={"sealed": SEAL})) == "", "it is sealed by now"
+    back = a_request(CONFIGURATION, manifest=None, waiver=OTHER, purpose=Purpose.UNDO)
+    undo = grant_for(request=back, manifest=None, waiver=OTHER, purpose=Purpose.UNDO, effect_key=ACTION.undo_key)
+    granted = verdict.model_copy(update={"request": back.digest()})
+    assert objections(undo, known=facts(sealed=None, waiver=OTHER, request=back, verdict=granted)) == "", "given back"
 
 
 def test_4_and_5_the_request() -> None:

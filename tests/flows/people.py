@@ -83,9 +83,7 @@ class People:
             return
         answered = False
         for request in self.open_requests(incident):
-            people = sorted(
-                eligible(self.installation.active(), request), key=lambda name: name in request.acted_before
-            )
+            people = sorted(eligible(self.installation, request), key=lambda name: name in request.acted_before)
             for person in people:
                 if verdict_on(self.installation, request).still_needed == 0:
                     break

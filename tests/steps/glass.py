@@ -37,11 +37,10 @@ def written(desk: Desk, incident: str, kind: EntryType) -> list[dict[str, object
 
 
 def at(monkeypatch: pytest.MonkeyPatch, desk: Desk, minutes: int) -> None:
-    """Let the clock be so many minutes later, in every process of ours: here."""
-    import tasks.installation
-
+    """Let the clock be so many minutes later, in every process of ours: here. What is written then is written then."""
     then = later(desk.installation.now(), 60 * minutes)
-    monkeypatch.setattr(tasks.installation, "clock", lambda: then)
+    for module in ("tasks.installation", "tasks.ledger", "tasks.telling"):
+        monkeypatch.setattr(f"{module}.clock", lambda: then)
 
 
 def judged_again(desk: Desk, incident: str) -> list[str]:

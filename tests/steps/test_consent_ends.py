@@ -100,7 +100,7 @@ def test_a_role_that_was_dropped_and_a_right_that_was_deleted(desk: Desk, old: s
     verdict = verdict_on(desk.installation, request)
     assert words in f"{verdict.because} {verdict.not_counted}"
     refused(desk, incident, "stands waiting")
-    assert ("ben" in eligible(desk.installation.active(), request)) is False
+    assert ("ben" in eligible(desk.installation, request)) is False
 
 
 def test_a_control_that_was_deleted_from_the_inventory(desk: Desk) -> None:

@@ -23,7 +23,7 @@ def known_incident(installation: Installation, name: str) -> Incident:
 
 def may_answer(installation: Installation, request: ApprovalRequest, verdict: RequestVerdict) -> list[str]:
     """Who may still answer: eligible, and has not been counted yet."""
-    return [name for name in eligible(installation.active(), request) if name not in verdict.approvers]
+    return [name for name in eligible(installation, request) if name not in verdict.approvers]
 
 
 def request_json(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.case import LET_THROUGH, acted_at, fences
 from runbooks.domain.containment import ContainmentAction, Receipt, Snapshot
+from runbooks.domain.effects import OUTCOMES, may_have_arrived
 from runbooks.domain.errors import ClaimHeldError, GrantRefusedError, Outcome
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.grant import Claim, Grant, GrantFacts
@@ -16,23 +17,25 @@ from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.approval import find_request, judge_all, plan_of, request_key, verdict_on
+from tasks.effects import came_to_nothing
 from tasks.glasses import glass_in, opened_glass, standing_alone
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
-from tasks.preauthorising import lapsed, right_to_begin, was_begun
+from tasks.preauthorising import lapsed, unasked_grant, was_begun
 from tasks.presence import demand_presence
-from tasks.stores.base import SourceFacts
+from tasks.stores.base import ClaimRow, SourceFacts
 from tasks.waiting import pause
 from tasks.waiver import waived_by
 
 CLAIM_GRACE_SECONDS = 5
 """Longer than a claim's lease that we wait for another worker, before its claim counts as a failure."""
-PREAUTHORISED_HOURS = 24
-"""How long after the plan a pre-authorised act may still be done."""
-
-
 GIVING_BACK_DAYS = 30
 """How long after a break-glass its own giving back may still be tried."""
+
+
+def gives_back_until(ends_at: Instant) -> Instant:
+    """How long what one person did alone, until `ends_at`, may still be given back without consent."""
+    return later(ends_at, 86_400 * GIVING_BACK_DAYS)
 
 
 def grant_for(
@@ -51,20 +54,15 @@ def grant_for(
         return Grant(
             **base, manifest=plan.manifest, waiver=plan.waiver, glass=glass.subject["glass"],
             configuration=glass_in(installation, glass).statement.configuration,
-            expires_at=ends if purpose is Purpose.CONTAIN else later(ends, 86_400 * GIVING_BACK_DAYS),
+            expires_at=ends if purpose is Purpose.CONTAIN else gives_back_until(ends),
         )  # fmt: skip
-    right = None
-    if purpose is Purpose.CONTAIN and action.id in plan.preauthorised:
-        right = right_to_begin(installation, installation.incident(action.incident), plan, action)
-    if right is not None:
-        unasked = Grant(
-            **base, manifest=plan.manifest, waiver=plan.waiver, preauthorisation=right[0].id,
-            configuration=plan.configuration, expires_at=later(right[1], 3600 * PREAUTHORISED_HOURS),
-        )  # fmt: skip
+    claimed = installation.store.claim_of(key)
+    unasked = unasked_grant(installation, plan, action) if purpose is Purpose.CONTAIN else None
+    if unasked is not None:
         if writer.find(request_key(action.incident, purpose, action)) is None:
             return unasked
-        claimed = installation.store.claim_of(key)  # people were asked: they decide, unless it began in time
-        if claimed.grant == unasked.digest() if claimed is not None else action.id not in lapsed(installation, plan):
+        mine = claimed is None or claimed.grant == unasked.digest()
+        if mine and action.id not in lapsed(installation, plan):  # else people were asked, and they decide
             return unasked
     judged = judge_all(installation, action.incident)
     asked = [(r, verdict) for r, verdict in judged if r.action == action.digest() and r.purpose is purpose]
@@ -73,12 +71,29 @@ def grant_for(
             f"nobody was asked about {action.id} and no pre-authorisation covers it.",
             now="nothing was sent.", next_step="let the response ask, or look at `quell inbox`.",
         )  # fmt: skip
-    granted = [request for request, verdict in asked if verdict.standing is Standing.GRANTED]
-    request = granted[0] if granted else asked[-1][0]
-    return Grant(
-        **base, manifest=request.manifest, waiver=request.waiver, request=request.digest(),
-        configuration=request.configuration, expires_at=request.expires_at,
-    )  # fmt: skip
+    grants = {
+        request.digest(): Grant(
+            **base, manifest=request.manifest, waiver=request.waiver, request=request.digest(),
+            configuration=request.configuration, expires_at=request.expires_at,
+        ) for request, _ in asked
+    }  # fmt: skip
+    granted = [grants[request.digest()] for request, v in asked if v.standing is Standing.GRANTED]
+    return _chosen(installation, granted, claimed) or list(grants.values())[-1]
+
+
+def _chosen(installation: Installation, granted: list[Grant], claimed: ClaimRow | None) -> Grant | None:
+    """Of the grants that people gave for one effect, oldest first, the one to act under, in this order:
+
+    1. the one that claimed the effect, in its time, or as long as it is not certain that nothing came of it;
+    2. the newest in its time; 3. the one that claimed, else the newest, though its time is over.
+    """
+    now = installation.now()
+    in_time = [grant for grant in granted if grant.expires_at >= now]
+    begun = [grant for grant in granted if claimed is not None and grant.digest() == claimed.grant]
+    for grant in begun:
+        if grant in in_time or (claimed and not came_to_nothing(installation, grant.incident, claimed)):
+            return grant
+    return next(iter([*in_time[-1:], *begun, *granted[-1:]]), None)
 
 
 class LedgerAuthority:
@@ -99,7 +114,8 @@ class LedgerAuthority:
         waived = {e.subject["waiver"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_WAIVED,))}
         request = find_request(place, grant.request) if grant.request else None
         row = place.store.claim_of(grant.effect_key)
-        active = place.active_digest()
+        another = row is not None and row.grant != grant.digest()
+        active, let_through = place.active_digest(), self._let_through(grant, action)
         return GrantFacts(
             incident=place.incident(action.incident),
             open=self._pen.last(action.incident, EntryType.INCIDENT_CLOSED) is None,
@@ -109,12 +125,12 @@ class LedgerAuthority:
             active=active, configuration=place.configuration(active), request=request,
             verdict=verdict_on(place, request) if request else None,
             glass=opened_glass(place, grant.glass) if grant.glass else None,
-            consumed_by=row.grant if row else None, begun=self._begun(grant, action), now=place.now(),
+            consumed_by=row.grant if row else None, let_through=let_through,
+            came_to_nothing=another and row is not None and came_to_nothing(place, action.incident, row),
+            begun=let_through if grant.preauthorisation is None else was_begun(place, action), now=place.now(),
         )  # fmt: skip
 
-    def _begun(self, grant: Grant, action: ContainmentAction) -> bool:
-        if grant.preauthorisation is not None:
-            return was_begun(self._installation, action)
+    def _let_through(self, grant: Grant, action: ContainmentAction) -> bool:
         entries = self._pen.entries(action.incident, types=(EntryType.EFFECT_CLAIMED, *LET_THROUGH))
         claims = [e for e in entries if e.type is EntryType.EFFECT_CLAIMED and e.subject["grant"] == grant.digest()]
         return acted_at(claims, fences(entries)) is not None
@@ -203,13 +219,8 @@ class LedgerAuthority:
 
     def may_have_arrived(self, claim: Claim, action: ContainmentAction) -> bool:
         """Every earlier sending of this effect must be on record as refused; else one may still be on its way."""
-        kinds = (EntryType.EFFECT_SENDING, EntryType.EFFECT_FAILED)
-        mine = [e for e in self._pen.entries(action.incident, types=kinds) if e.body.get("effect") == claim.effect_key]
-        refused = {e.body.get("fence") for e in mine if e.type is EntryType.EFFECT_FAILED}
-        return any(
-            e.type is EntryType.EFFECT_SENDING and e.body["fence"] != claim.fence and e.body["fence"] not in refused
-            for e in mine
-        )
+        entries = self._pen.entries(action.incident, types=OUTCOMES)
+        return may_have_arrived(entries, claim.effect_key, besides=claim.fence)
 
     def done(self, claim: Claim, action: ContainmentAction, receipt: Receipt) -> None:
         """Record the receipt, once."""

@@ -11,6 +11,9 @@ Needs no engine. Rules of `break_glass`, in order:
 6. After the act everybody is told, so that no channel delays it; the keeper tells whom that did not reach.
 When the time is over the keeper gives it back from its photograph, unless the same was approved or done under a right
 of its own meanwhile. What died on the way is finished within its time; after it nobody knows, and a person must look.
+What could not be given back is tried again, by the same rules, after one minute, two, four and so on up to four hours, as
+long as its right lasts. Each try is on record; people are told once. Where nobody knows whether it came back, the guard
+reads back first, and sends nothing twice that must not be.
 """
 
 import secrets
@@ -18,15 +21,16 @@ import secrets
 from runbooks.domain.approval import Purpose, Standing
 from runbooks.domain.containment import ContainmentAction, Reversibility
 from runbooks.domain.errors import ApprovalError
-from runbooks.domain.instants import later
+from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
 from tasks.approval import judge_all, plan_of
+from tasks.authority import gives_back_until
 from tasks.containment import act
 from tasks.evidence import seal_now
 from tasks.giving_back import undo
 from tasks.glass_telling import GIVEN_BACK, tell_left
-from tasks.glasses import glass_in, glasses_of, standing_alone, stands, turns
+from tasks.glasses import endings_of, glass_in, glasses_of, standing_alone, stands, turns
 from tasks.installation import Installation
 from tasks.ledger import Pen, is_gone, person_actor
 from tasks.persons import listed_person
@@ -34,6 +38,8 @@ from tasks.planning import plan_now
 from tasks.proofs import verify_bytes
 
 _NOT_BROKEN = "nothing was done alone."
+_LONGEST_PAUSE_SECONDS = 4 * 3600
+"""Between two tries to give back what was taken away alone; the first pause is a minute, and each is twice the last."""
 
 
 def prepare(installation: Installation, writer: Pen, incident_id: str, step: str) -> ContainmentAction:
@@ -148,24 +154,36 @@ def act_alone(installation: Installation, glass: LedgerEntry) -> str:
 
 def end_overdue(installation: Installation, writer: Pen) -> None:
     """The keeper's duty: give back what was taken away alone and whose time is over. Also in closed incidents."""
+    endings = endings_of(installation)
     for glass in glasses_of(installation):
-        digest = glass.subject["glass"]
-        if writer.find(f"glass-ended/{digest}") is not None:
-            continue
-        if str(glass.body["ends_at"]) > installation.now():
+        digest, now = glass.subject["glass"], installation.now()
+        tries = endings.get(digest, [])
+        if str(glass.body["ends_at"]) > now:
             _finish(installation, glass)
+            continue
+        if tries and not _is_due(glass, tries, now):
             continue
         outcome, because = _end(installation, writer, glass)
         ended = writer.write(
-            EntryType.BREAK_GLASS_ENDED, f"glass-ended/{digest}", incident=glass.incident, subject={"glass": digest},
-            body={"action": glass.body["action"], "outcome": outcome, "because": because},
+            EntryType.BREAK_GLASS_ENDED, f"glass-ended/{digest}" + (f"/{len(tries) + 1}" if tries else ""),
+            incident=glass.incident, subject={"glass": digest},
+            body={"action": glass.body["action"], "outcome": outcome, "because": because, "tried_at": now},
         )  # fmt: skip
         if outcome not in GIVEN_BACK:
             writer.write(
                 EntryType.PERSON_NEEDED, f"glass-ended-needs/{digest}", incident=glass.incident,
                 body={"action": glass.body["action"], "because": f"break-glass: {because}; a person must look"},
             )  # fmt: skip
-        tell_left(installation, writer, ended)
+        if not tries:
+            tell_left(installation, writer, ended)
+
+
+def _is_due(glass: LedgerEntry, tries: list[LedgerEntry], now: Instant) -> bool:
+    """Whether what could not be given back so far is tried again now."""
+    last = tries[-1]
+    pause = min(60 * 2 ** min(len(tries) - 1, 16), _LONGEST_PAUSE_SECONDS)
+    due = later(str(last.body.get("tried_at") or last.at), pause)
+    return last.body["outcome"] == "failed" and due <= now <= gives_back_until(str(glass.body["ends_at"]))
 
 
 def _finish(installation: Installation, glass: LedgerEntry) -> None:

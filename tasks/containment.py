@@ -29,6 +29,7 @@ from runbooks.domain.value import Digest, Json, Value
 from tasks.announcing import call_people
 from tasks.approval import plan_of, request_key
 from tasks.authority import LedgerAuthority, grant_for, when_free
+from tasks.effects import nobody_knows
 from tasks.installation import Installation
 from tasks.ledger import Pen, clock
 from tasks.planning import plan_now
@@ -67,17 +68,30 @@ def act(
         receipt = when_free(installation, lambda: connector.perform(action, grant, authority))
     except (LedgerError, AnotherRunWorksError):
         raise  # the act may have been sent; the next run reads back and knows
-    except ContainmentError as error:
-        if error.outcome is Outcome.UNKNOWN:
-            _call_to_look(installation, writer, action, error)
+    except QuellError as error:
+        if nobody_knows(installation, action.incident, action.effect_key, error):
+            _left_unknown(installation, writer, action, error)
             return ContainmentStatus.UNKNOWN
-        if error.outcome is Outcome.NOT_DONE:
+        if not isinstance(error, ContainmentError) or error.outcome is Outcome.NOT_DONE:
             _failed(writer, action, error)
         return ContainmentStatus.FAILED
-    except QuellError as error:
-        _failed(writer, action, error)
-        return ContainmentStatus.FAILED
     return prove(installation, writer, action, receipt)
+
+
+def _left_unknown(installation: Installation, writer: Pen, action: ContainmentAction, error: QuellError) -> None:
+    """It may have been done. The record says so, also where the right or the way to it was missing before any attempt."""
+    claim = installation.store.claim_of(action.effect_key)
+    attempted = isinstance(error, ContainmentError) and error.outcome is Outcome.UNKNOWN  # then it is written already
+    if claim is not None and not attempted:
+        writer.write(
+            EntryType.EFFECT_UNKNOWN, f"left-unknown/{action.effect_key}/{claim.fence}", incident=action.incident,
+            subject={"action": action.digest()},
+            body={
+                "action": action.id, "effect": action.effect_key,
+                "because": f"it was sent before and may have been done; now: {error.problem}",
+            },
+        )  # fmt: skip
+    _call_to_look(installation, writer, action, error)
 
 
 def _failed(writer: Pen, action: ContainmentAction, error: QuellError) -> None:

@@ -32,6 +32,7 @@ from tasks.announcing import call_people
 from tasks.approval import plan_of
 from tasks.authority import LedgerAuthority, grant_for, when_free
 from tasks.containment import Looked, glance, look, write_probes
+from tasks.effects import nobody_knows
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.presence import AnotherRunWorksError
@@ -152,7 +153,7 @@ def _tell_the_other(
 def _call_because_it_failed(
     installation: Installation, writer: Pen, action: ContainmentAction, error: QuellError
 ) -> None:  # fmt: skip
-    unknown = isinstance(error, ContainmentError) and error.outcome is Outcome.UNKNOWN
+    unknown = nobody_knows(installation, action.incident, action.undo_key, error)
     stands = "nobody knows whether it came back" if unknown else "it stays away"
     call_people(
         installation, writer, action.incident, f"undo-failed/{action.undo_key}/{error.problem}"[:200],

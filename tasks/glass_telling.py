@@ -6,7 +6,7 @@ of them when that process died first. The same words under the same key: each ch
 
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import LedgerEntry
-from tasks.glasses import glass_in, glasses_of
+from tasks.glasses import endings_of, glass_in, glasses_of
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.telling import tell_people
@@ -41,11 +41,12 @@ def tell_left(installation: Installation, writer: Pen, ended: LedgerEntry) -> li
 
 def keep_telling(installation: Installation, writer: Pen) -> None:
     """The keeper's duty: what was done alone a short time ago is told to whoever has not heard of it."""
+    endings = endings_of(installation)
     for glass in glasses_of(installation):
-        ended = writer.find(f"glass-ended/{glass.subject['glass']}")
-        since = str(glass.body["ends_at"]) if ended is None else max(str(glass.body["ends_at"]), ended.at)
+        tries = endings.get(glass.subject["glass"], [])
+        since = max([str(glass.body["ends_at"]), *(ended.at for ended in tries[:1])])  # later tries are told of no more
         if later(since, _LOUD_SECONDS) < installation.now():
             continue
         tell_opened(installation, writer, glass)
-        if ended is not None:
-            tell_left(installation, writer, ended)
+        if tries:
+            tell_left(installation, writer, tries[-1])

@@ -26,6 +26,14 @@ def glasses_of(installation: Installation, incident_id: str | None = None) -> li
     return installation.store.entries(incident_id, types=(EntryType.BREAK_GLASS_OPENED,))
 
 
+def endings_of(installation: Installation) -> dict[Digest, list[LedgerEntry]]:
+    """What became of each breaking when its time was over, and at each later try, oldest first; by its statement."""
+    found: dict[Digest, list[LedgerEntry]] = {}
+    for entry in installation.store.entries(types=(EntryType.BREAK_GLASS_ENDED,)):
+        found.setdefault(entry.subject["glass"], []).append(entry)
+    return found
+
+
 def turns(installation: Installation, action: ContainmentAction) -> int:
     """How often the glass was broken for this act of this incident."""
     return sum(one.body["action"] == action.id for one in glasses_of(installation, action.incident))

@@ -124,13 +124,14 @@ class Pen:
             )  # fmt: skip
 
         row = self._store.take_claim(
-            effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, draft=draft, gone=is_gone
-        )
+            effect_key, incident=incident, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, draft=draft,
+            gone=is_gone,
+        )  # fmt: skip
         if row is None:
             return None
         return Claim(
             effect_key=effect_key, grant=grant, holder=holder, fence=row.fence,
-            lease_until=later(now, lease_seconds), resumed=row.fence > 1,
+            lease_until=later(now, lease_seconds), resumed=row.resumed,
         )  # fmt: skip
 
     def entries(self, incident: str | None = None, *, types: Collection[EntryType] = ()) -> list[LedgerEntry]:

@@ -8,13 +8,16 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runbooks.domain.approval import Purpose
 from runbooks.domain.configuration import Configuration
 from runbooks.domain.containment import ContainmentAction, Plan
+from runbooks.domain.grant import Grant
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import EntryType
-from runbooks.domain.planning import rule_for
+from runbooks.domain.planning import is_control, rule_for, rule_named
 from runbooks.domain.preauthorisation import Preauthorisation
+from tasks.effects import came_to_nothing
 from tasks.installation import Installation
 from tasks.ledger import clock, is_gone, this_process
 from tasks.waiting import pause
@@ -23,6 +26,8 @@ LEASE = "preauthorising"
 LEASE_SECONDS = 10
 WAIT_SECONDS = 20
 WINDOW_SECONDS = 3600
+PREAUTHORISED_HOURS = 24
+"""How long after the plan a pre-authorised act may still be done."""
 
 
 @contextmanager
@@ -86,10 +91,25 @@ def was_begun(installation: Installation, action: ContainmentAction) -> bool:
     return any(installation.store.claim_of(one.effect_key) is not None for one in (action, first))
 
 
-def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
-    """Acts that the plan lets begin, that nobody claimed, and that may begin no more: why they wait for people.
+def unasked_grant(installation: Installation, plan: Plan, action: ContainmentAction) -> Grant | None:
+    """The grant of the pre-authorisation that lets this act of the plan begin; the same one whenever it is asked."""
+    right = right_to_begin(installation, installation.incident(plan.incident), plan, action)
+    if right is None:
+        return None
+    return Grant(
+        incident=plan.incident, purpose=Purpose.CONTAIN, action=action.digest(), effect_key=action.effect_key,
+        manifest=plan.manifest, waiver=plan.waiver, preauthorisation=right[0].id, configuration=plan.configuration,
+        expires_at=later(right[1], 3600 * PREAUTHORISED_HOURS),
+    )  # fmt: skip
 
-    Their signal is too old by now, or another configuration is active than the one that let them begin.
+
+def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
+    """Acts that the plan lets begin and that may begin, or go on, no more: why they wait for people.
+
+    1. Nobody claimed it, and its signal is too old by now, or another configuration is active than the one that let it
+       begin.
+    2. It was claimed, is certainly not done, and another configuration is active that covers it no more. What that
+       covers may be finished; what is done, or what nobody knows of, is not asked for.
     """
     found: dict[str, str] = {}
     if not plan.preauthorised:
@@ -99,7 +119,7 @@ def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
     changed = plan.configuration != installation.active_digest()
     for name in plan.preauthorised:
         action = plan.action(name)
-        if changed and installation.store.claim_of(action.effect_key) is None:
+        if changed and not _goes_on(installation, incident, plan, action):
             found[name] = "another configuration was activated since the plan was made"
             continue
         right = right_to_begin(installation, incident, plan, action)
@@ -109,3 +129,17 @@ def lapsed(installation: Installation, plan: Plan) -> dict[str, str]:
         if why and not was_begun(installation, action):
             found[name] = f"the pre-authorisation {right[0].id} needs a younger signal: {why}"
     return found
+
+
+def _goes_on(installation: Installation, incident: Incident, plan: Plan, action: ContainmentAction) -> bool:
+    """Whether this act stays what it is under another configuration: by rule 2 of `lapsed`."""
+    claim = installation.store.claim_of(action.effect_key)
+    if claim is None:
+        return False
+    grant, active = unasked_grant(installation, plan, action), installation.active()
+    covered = (
+        grant is not None
+        and rule_named(grant.preauthorisation, action, incident, active) is not None
+        and is_control(action, incident, active)
+    )
+    return covered or not came_to_nothing(installation, incident.id, claim)

@@ -5,8 +5,9 @@ Needs no engine: it reads the record, asks where nobody was asked, and undoes wh
 2. What cannot be undone is said to be so, and nobody is asked: impossible, reissue.
 3. A newer act on the same target comes back first.
 4. A granted request (to give back, or to undo) is carried out; a waiting one is waited for; a denied one stays denied
-   unless somebody asks again; after an expiry it is asked anew. Nobody proves who runs this, so whoever asks is unproven
-   and one person more must approve (law 3).
+   unless somebody asks again; after an expiry it is asked anew, unless it was sent and may have come back: that is
+   read back and finished under the consent that it was sent under. Nobody proves who runs this, so whoever asks is
+   unproven and one person more must approve (law 3).
 """
 
 from runbooks.domain.approval import ApprovalRequest, Purpose, RequestVerdict, Standing
@@ -17,6 +18,7 @@ from runbooks.domain.ledger import EntryType
 from runbooks.domain.value import Value
 from tasks.approval import ask, judge_all, people_who_disabled, plan_of, settle, verdict_on
 from tasks.asking import BY_HAND
+from tasks.effects import came_to_nothing
 from tasks.giving_back import STANDS, undo
 from tasks.glasses import standing_alone, stands
 from tasks.installation import Installation
@@ -107,14 +109,21 @@ def _one(installation: Installation, writer: Pen, action: ContainmentAction, *, 
 def _asked(
     installation: Installation, writer: Pen, action: ContainmentAction, *, again: bool
 ) -> tuple[ApprovalRequest, RequestVerdict] | None:
-    """The request that decides: a granted one in its time, else the newest that waits or was denied, else a new one."""
+    """The request that decides: a granted one in its time, else the newest that waits or was denied, else a new one.
+
+    One under which it was sent, and nobody knows whether it arrived, is in its time until somebody does.
+    """
     judged = [
         (request, verdict)
         for request, verdict in judge_all(installation, action.incident)
         if request.action == action.digest() and request.purpose is not Purpose.CONTAIN
     ]
     earlier = sum(request.purpose is Purpose.UNDO for request, _ in judged)
-    judged = [(r, v) for r, v in judged if v.standing is not Standing.GRANTED or r.expires_at >= installation.latest()]
+    now = installation.latest()
+    judged = [
+        (r, v) for r, v in judged
+        if v.standing is not Standing.GRANTED or r.expires_at >= now or _is_under_way(installation, action, r)
+    ]  # fmt: skip
     for wanted in (Standing.GRANTED, Standing.WAITING, *(() if again else (Standing.DENIED,))):
         for request, verdict in reversed(judged):
             if verdict.standing is wanted:
@@ -123,3 +132,12 @@ def _asked(
     acted = tuple(sorted(people_who_disabled(installation, action.incident)))
     asked = ask(installation, writer, incident, plan, action, Purpose.UNDO, acted, turn=earlier + 1, requester=BY_HAND)
     return None if asked is None else (asked, verdict_on(installation, asked))
+
+
+def _is_under_way(installation: Installation, action: ContainmentAction, request: ApprovalRequest) -> bool:
+    """Whether giving it back was begun under this request, and may have been done."""
+    claim = installation.store.claim_of(action.undo_key)
+    entry = installation.store.find(f"claimed/{action.undo_key}/{claim.fence}") if claim is not None else None
+    if claim is None or entry is None or entry.subject.get("request") != request.digest():
+        return False
+    return not came_to_nothing(installation, action.incident, claim)

@@ -13,10 +13,13 @@ Rules of `check_grant`, in order:
    in time: the act, or the one that it does once more, was claimed before; or the request that the grant names stands
    granted now, which it only does while a right of the active policy covers it; or a person broke the glass for exactly
    this act, the active policy still lets that person, and the act is no R3: taking away while the time runs, giving back
-   when it is over. What is taken away is exactly a control of the active inventory. (What was claimed under this very
-   grant and let through may be finished, whatever policy and inventory say by now.)
+   when it is over. What is taken away is exactly a control of the active inventory. (What was claimed under a request's
+   grant and let through may be finished, whatever policy and inventory say by now. What was claimed under a
+   pre-authorisation may be finished under another configuration (4) that still has this very pre-authorisation and control.)
    The act states no lower class than its verb has.
-6. It has not expired, it does not outlive its request, and its effect has not been consumed for another grant.
+6. It has not expired, unless a claim under this very grant was let through to the act: what may have been sent is read
+   back and finished, however late. It does not outlive its request. Its effect has not been consumed for another grant,
+   unless that one's attempt is certainly not done (`effects.is_not_done`): then this grant takes the effect over.
 """
 
 from typing import Protocol
@@ -27,7 +30,7 @@ from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, R
 from runbooks.domain.errors import Outcome
 from runbooks.domain.incident import Incident, IncidentId, Name
 from runbooks.domain.instants import Instant
-from runbooks.domain.planning import action_for
+from runbooks.domain.planning import is_control, rule_named
 from runbooks.domain.signed import OpenedGlass
 from runbooks.domain.value import Digest, Value
 from runbooks.domain.waiving import why_not_waive
@@ -67,9 +70,13 @@ class GrantFacts(Value):
     glass: OpenedGlass | None = None
     consumed_by: Digest | None
     """Digest of the grant that consumed this effect key before, if any."""
+    came_to_nothing: bool = False
+    """Whether what that grant did is certainly not done, so that another one may consume the effect key."""
+    let_through: bool = False
+    """Whether a claim under this very grant was let through to the act."""
     begun: bool = False
     """Whether it began in time, and may be finished. Pre-authorised: the act, or the one that it does once more, was
-    claimed before; with a request: a claim under this very grant was let through to the act."""
+    claimed before; else as `let_through`."""
     now: Instant
 
 
@@ -140,10 +147,12 @@ def check_grant(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> G
         *_check_evidence(grant, facts),
         *_check_right(grant, action, facts),
     ]
-    if facts.now > grant.expires_at:  # 6
+    if facts.now > grant.expires_at and not facts.let_through:  # 6
         reasons.append(f"the grant expired at {grant.expires_at}, it is {facts.now}")
-    if facts.consumed_by is not None and facts.consumed_by != grant.digest():
-        reasons.append(f"the effect was consumed under another grant {facts.consumed_by}")
+    if facts.consumed_by not in (None, grant.digest()) and not facts.came_to_nothing:
+        reasons.append(
+            f"the effect was consumed under another grant {facts.consumed_by}, and may have been done under that"
+        )
     return GrantVerdict(valid=not reasons, reasons=tuple(reasons))
 
 
@@ -206,18 +215,10 @@ def _check_right(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> 
 def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
     if grant.purpose is not Purpose.CONTAIN:
         return ["a pre-authorisation never covers undoing"]
-    if grant.configuration != facts.active:
+    if grant.configuration != facts.active and facts.consumed_by != grant.digest():
         return [f"the grant rests on configuration {grant.configuration}, active is {facts.active}"]
     origin = facts.incident.origin
-    rules = facts.configuration.preauthorisations_for(
-        archetype=facts.incident.archetype,
-        verb=action.verb,
-        reversibility=action.reversibility,
-        severity=facts.incident.severity.severity,
-        system=action.system,
-        origin=origin,
-    )
-    rule = next((rule for rule in rules if rule.id == grant.preauthorisation), None)
+    rule = rule_named(grant.preauthorisation, action, facts.incident, facts.configuration)
     if rule is None or origin is None:
         return [f"the active policy has no pre-authorisation {grant.preauthorisation} for {action.verb.shown}"]
     old = "" if facts.begun else facts.configuration.too_old(rule, origin.received_at, facts.now)
@@ -226,10 +227,9 @@ def _check_preauthorised(grant: Grant, action: ContainmentAction, facts: GrantFa
 
 
 def _check_control(action: ContainmentAction, facts: GrantFacts) -> list[str]:
-    system = facts.configuration.systems.get(action.system)
-    if system is None or not any(action_for(facts.incident, c, "").does(action) for c in system.controls):
-        return [f"the act on {action.target} is no control of {action.system} in the active inventory"]
-    return []
+    if is_control(action, facts.incident, facts.configuration):
+        return []
+    return [f"the act on {action.target} is no control of {action.system} in the active inventory"]
 
 
 def _check_glass(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:

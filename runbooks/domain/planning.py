@@ -15,7 +15,7 @@ Rules, in order:
 
 from runbooks.domain.configuration import Configuration, Control, System
 from runbooks.domain.containment import VERB_REVERSIBILITY, ContainmentAction, Plan, Reversibility
-from runbooks.domain.incident import Incident
+from runbooks.domain.incident import Incident, Name
 from runbooks.domain.instants import Instant
 from runbooks.domain.preauthorisation import Preauthorisation
 from runbooks.domain.runbook import Alternative, ContainmentStep, Runbook, When
@@ -68,6 +68,19 @@ def rules_for(
         archetype=incident.archetype, verb=action.verb, reversibility=action.reversibility,
         severity=incident.severity.severity, system=incident.system, origin=incident.origin,
     )  # fmt: skip
+
+
+def rule_named(
+    name: Name | None, action: ContainmentAction, incident: Incident, configuration: Configuration
+) -> Preauthorisation | None:
+    """The pre-authorisation of this name, if this configuration has it and it covers the act, whatever the signal's age."""
+    return next((rule for rule in rules_for(action, incident, configuration) if rule.id == name), None)
+
+
+def is_control(action: ContainmentAction, incident: Incident, configuration: Configuration) -> bool:
+    """Whether the act is exactly a control of this configuration's inventory."""
+    system = configuration.systems.get(action.system)
+    return system is not None and any(action_for(incident, c, "").does(action) for c in system.controls)
 
 
 def rule_for(

@@ -8,10 +8,13 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, Update, insert, select, update
 
+from runbooks.domain.effects import OUTCOMES, is_not_done
 from runbooks.domain.errors import GrantRefusedError
 from runbooks.domain.instants import Instant, later
+from runbooks.domain.ledger import LedgerEntry
 from runbooks.domain.value import Digest
-from tasks.stores._schema import claims, leases
+from tasks.stores._rows import entry_of
+from tasks.stores._schema import claims, entries, leases
 from tasks.stores.base import ClaimRow, LeaseRow
 
 
@@ -25,21 +28,28 @@ def take_claim(
     connection: Connection,
     effect_key: str,
     *,
+    incident: str,
     grant: Digest,
     holder: str,
     now: Instant,
     lease_seconds: int,
     gone: Callable[[str], bool],
 ) -> ClaimRow | None:
-    """The new claim, or None while another live holder has it; GrantRefusedError for another grant than before."""
+    """The new claim, or None while another live holder has it.
+
+    GrantRefusedError for another grant than before, unless what was claimed before is certainly not done.
+    """
     old = claim_of(connection, effect_key)
+    told = [] if old is None else _outcomes(connection, incident)
     if old is not None and old.grant != grant:
-        raise GrantRefusedError(
-            f"the effect {effect_key} was claimed under the grant {old.grant}; this is the grant {grant}.",
-            now="nothing was sent under this grant; the outcome under the other one is in the ledger.",
-            next_step="look at the other grant's outcome; a new effect needs a new plan step and a new request.",
-        )
-    if old is not None and not _free(old.holder, old.lease_until, holder, now, gone):
+        if not is_not_done(told, effect_key, old.fence, dead=gone(old.holder)):
+            raise GrantRefusedError(
+                f"the effect {effect_key} was claimed under the grant {old.grant}; this is the grant {grant}.",
+                now="nothing was sent under this grant; the outcome under the other one is in the ledger.",
+                next_step="look at the other grant's outcome; as long as it is not certain that nothing came of it, "
+                "only that one goes on.",
+            )
+    elif old is not None and not _free(old.holder, old.lease_until, holder, now, gone):
         return None
     taken = ClaimRow(
         effect_key=effect_key,
@@ -47,7 +57,7 @@ def take_claim(
         holder=holder,
         fence=1 if old is None else old.fence + 1,
         lease_until=later(now, lease_seconds),
-        resumed=old is not None,
+        resumed=old is not None and not is_not_done(told, effect_key, old.fence),
     )
     values = taken.model_dump(exclude={"resumed"})
     if old is None:
@@ -55,6 +65,12 @@ def take_claim(
     else:
         connection.execute(update(claims).where(claims.c.effect_key == effect_key), values)
     return taken
+
+
+def _outcomes(connection: Connection, incident: str) -> list[LedgerEntry]:
+    kinds = [kind.value for kind in OUTCOMES]
+    query = select(entries).where(entries.c.incident == incident, entries.c.type.in_(kinds)).order_by(entries.c.index)
+    return [entry_of(row) for row in connection.execute(query)]
 
 
 def lease_of(connection: Connection, name: str) -> LeaseRow | None:

@@ -26,7 +26,7 @@ class ClaimRow(Value):
     """Grows by one with every taking; the newest number wins."""
     lease_until: Instant
     resumed: bool = False
-    """An earlier taking exists: read back before acting. Only `take_claim` says so; `claim_of` leaves it False."""
+    """An earlier taking exists that is not on record as failed: read back before acting. Only `take_claim` says so."""
 
 
 class LeaseRow(Value):
@@ -90,6 +90,7 @@ class LedgerStore(Protocol):
         self,
         effect_key: str,
         *,
+        incident: str,
         grant: Digest,
         holder: str,
         now: Instant,
@@ -101,7 +102,8 @@ class LedgerStore(Protocol):
 
         A claim of the same holder, of one whose lease ended, or of one that is `gone` is taken over with the next
         fence. `draft` and `gone` run inside the transaction: they must be quick and must not use this store.
-        GrantRefusedError when the effect was claimed under another grant.
+        GrantRefusedError when the effect was claimed under another grant, unless the entries of its `incident` say that
+        it is certainly not done (`effects.is_not_done`); read in the same transaction.
         """
 
     def claim_of(self, effect_key: str) -> ClaimRow | None:

@@ -170,6 +170,7 @@ class SqlLedger:
         self,
         effect_key: str,
         *,
+        incident: str,
         grant: Digest,
         holder: str,
         now: Instant,
@@ -179,8 +180,9 @@ class SqlLedger:
     ) -> ClaimRow | None:
         def work(connection: Connection) -> ClaimRow | None:
             row = claims.take_claim(
-                connection, effect_key, grant=grant, holder=holder, now=now, lease_seconds=lease_seconds, gone=gone
-            )
+                connection, effect_key, incident=incident, grant=grant, holder=holder, now=now,
+                lease_seconds=lease_seconds, gone=gone,
+            )  # fmt: skip
             if row is not None:
                 written.extend(self._write(connection.connection.cursor(), (draft(row.fence, row.resumed),), now))
             return row

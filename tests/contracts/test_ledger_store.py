@@ -17,7 +17,7 @@ def store(ledger_url: str) -> LedgerStore:
 
 def take(store: LedgerStore, holder: str, *, now: str = NOW, grant: str = GRANT, gone: str = "") -> ClaimRow | None:
     return store.take_claim(
-        "effect", grant=grant, holder=holder, now=now, lease_seconds=60, gone=lambda name: name == gone,
+        "effect", incident="INC-0001", grant=grant, holder=holder, now=now, lease_seconds=60, gone=lambda name: name == gone,
         draft=lambda fence, resumed: a_draft(f"claimed/{fence}/{resumed}", kind=EntryType.EFFECT_CLAIMED),
     )  # fmt: skip
 
@@ -154,13 +154,89 @@ def test_one_effect_is_claimed_under_one_grant(store: LedgerStore) -> None:
     assert store.size() == 1
 
 
+def say(
+    store: LedgerStore, kind: EntryType, fence: int | None, effect: str = "effect", incident: str = "INC-0001"
+) -> None:
+    """Write what became of the claim with this fence."""
+    draft = a_draft(f"{kind}/{fence}/{effect}/{incident}/{store.size()}", incident, kind)
+    store.append(draft.model_copy(update={"body": {"effect": effect, "fence": fence}}), NOW)
+
+
+SENDING, FAILED, UNKNOWN = EntryType.EFFECT_SENDING, EntryType.EFFECT_FAILED, EntryType.EFFECT_UNKNOWN
+ANOTHER = "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize("said", [[(FAILED, 1)], [(SENDING, 1), (SENDING, 1), (FAILED, 1)]], ids=["before", "refused"])
+def test_another_grant_takes_over_what_is_on_record_as_failed(
+    store: LedgerStore, said: list[tuple[EntryType, int]]
+) -> None:
+    take(store, "one")
+    for kind, fence in said:
+        say(store, kind, fence)
+    second = take(store, "two", grant=ANOTHER)
+    assert second is not None
+    assert (second.fence, second.grant, second.resumed) == (2, ANOTHER, False), "nothing is left to read back"
+    assert store.entries()[-1].key == "claimed/2/False"
+    with pytest.raises(GrantRefusedError):
+        take(store, "one", now=later(NOW, 600))
+    say(store, FAILED, 2)
+    again = take(store, "one")
+    assert again is not None
+    assert (again.fence, again.grant) == (3, GRANT)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(SENDING, 1)],
+        [(SENDING, 1), (UNKNOWN, 1)],
+        [(UNKNOWN, 1)],
+        [(SENDING, 1), (FAILED, None)],
+        [(FAILED, 1), (EntryType.EFFECT_APPLIED, 1)],
+        [(FAILED, 1), (EntryType.EFFECT_UNDONE, 1)],
+    ],
+    ids=["sent", "unknown", "unread", "refused otherwise", "done", "undone"],
+)
+@pytest.mark.parametrize("gone", ["", "one"])
+def test_another_grant_takes_over_nothing_that_may_be_done(
+    store: LedgerStore, said: list[tuple[EntryType, int | None]], gone: str
+) -> None:
+    take(store, "one")
+    for kind, fence in said:
+        say(store, kind, fence)
+    with pytest.raises(GrantRefusedError):
+        take(store, "two", grant=ANOTHER, now=later(NOW, 600), gone=gone)
+    claim = store.claim_of("effect")
+    assert claim is not None
+    assert (claim.grant, claim.fence) == (GRANT, 1)
+
+
+def test_only_the_newest_claim_of_this_effect_of_this_incident_says_that_it_failed(store: LedgerStore) -> None:
+    take(store, "one")
+    say(store, FAILED, 1, effect="other")
+    say(store, FAILED, 1, incident="INC-0002")
+    with pytest.raises(GrantRefusedError):
+        take(store, "two", grant=ANOTHER)
+    say(store, FAILED, 1)
+    take(store, "one")
+    with pytest.raises(GrantRefusedError):
+        take(store, "two", grant=ANOTHER, now=later(NOW, 600))
+
+
+def test_another_grant_takes_over_from_the_dead_who_sent_nothing(store: LedgerStore) -> None:
+    take(store, "one")
+    second = take(store, "two", grant=ANOTHER, gone="one")
+    assert second is not None
+    assert (second.fence, second.resumed) == (2, True)
+
+
 def test_a_claim_whose_entry_cannot_be_written_is_no_claim(store: LedgerStore) -> None:
     def refuse(fence: int, resumed: bool) -> None:
         raise RuntimeError(f"no entry for {fence}, {resumed}")
 
     with pytest.raises(RuntimeError):
         store.take_claim(
-            "effect", grant=GRANT, holder="one", now=NOW, lease_seconds=60, draft=refuse, gone=alive  # type: ignore[arg-type]
+            "effect", incident="INC-0001", grant=GRANT, holder="one", now=NOW, lease_seconds=60, draft=refuse, gone=alive  # type: ignore[arg-type]
         )  # fmt: skip
     assert store.claim_of("effect") is None
     assert store.size() == 0

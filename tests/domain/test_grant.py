@@ -163,6 +163,17 @@ def test_6_time_and_consumption() -> None:
     assert "consumed under another grant" in objections(known=facts(consumed_by=OTHER))
 
 
+def test_6_what_was_let_through_under_this_grant_is_finished_however_late() -> None:
+    assert objections(known=facts(now=later(NOW, 3601), let_through=True)) == ""
+    begun = facts(now=later(NOW, 3601), begun=True)
+    assert "expired" in objections(known=begun), "a pre-authorised act may be begun and not let through"
+
+
+def test_6_another_grant_takes_over_what_is_certainly_not_done() -> None:
+    assert objections(known=facts(consumed_by=OTHER, came_to_nothing=True)) == ""
+    assert "may have been done under that" in objections(known=facts(consumed_by=OTHER, came_to_nothing=False))
+
+
 def at_once(action: ContainmentAction = ACTION, **changes: object) -> Grant:
     return grant_for(action, None, **({"preauthorisation": "at-once"} | changes))
 
@@ -191,6 +202,21 @@ def test_a_preauthorised_act() -> None:
 )
 def test_a_preauthorisation_that_does_not_cover(grant: dict[str, object], known: dict[str, object], words: str) -> None:
     assert words in objections(at_once().model_copy(update=grant), known=UNASKED.model_copy(update=known))
+
+
+def test_a_preauthorised_act_that_was_claimed_is_finished_under_another_configuration_that_covers_it_too() -> None:
+    policy = CONFIGURATION.policy.model_copy(update={"waiver_roles": ("security",)})
+    gone = a_configuration(systems={"agent": a_system(a_control(Verb.BLOCK_CLIENT))})
+    nobody = a_configuration(policy=Policy(rights=()))
+    other = CONFIGURATION.model_copy(update={"policy": policy})
+    for active, words in ((other, ""), (gone, "no control of agent"), (nobody, "no pre-authorisation at-once")):
+        known = UNASKED.model_copy(update={"configuration": active, "active": active.digest()})
+        assert "active is" in objections(at_once(), known=known)
+        mine = known.model_copy(update={"consumed_by": at_once().digest(), "begun": True})
+        assert (objections(at_once(), known=mine) == "") is not bool(words)
+        assert words in objections(at_once(), known=mine)
+        theirs = known.model_copy(update={"consumed_by": OTHER, "came_to_nothing": True})
+        assert "active is" in objections(at_once(), known=theirs), "that was begun under another right"
 
 
 MINUTE = 60

@@ -43,6 +43,13 @@ def at(monkeypatch: pytest.MonkeyPatch, desk: Desk, minutes: int) -> None:
         monkeypatch.setattr(f"{module}.clock", lambda: then)
 
 
+def late(monkeypatch: pytest.MonkeyPatch, desk: Desk, minutes: int) -> None:
+    """The same, and what is written then says so."""
+    at(monkeypatch, desk, minutes)
+    then = desk.installation.now()
+    monkeypatch.setattr("tasks.ledger.clock", lambda: then)
+
+
 def judged_again(desk: Desk, incident: str) -> list[str]:
     """What replay finds to differ in what was decided and done."""
     store, vault = desk.installation.store, desk.installation.vault

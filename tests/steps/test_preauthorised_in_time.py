@@ -127,7 +127,7 @@ def claimed(place: Installation, incident: str) -> Pen:
     writer, action = place.pen(flow_actor("gone")), plan_of(place, incident).action("refund-tool")
     grant = grant_for(place, writer, action, Purpose.CONTAIN)
     place.store.take_claim(
-        action.effect_key, grant=grant.digest(), holder="elsewhere/boot/1/1/x", now=later(clock(), -DAY), lease_seconds=1,
+        action.effect_key, incident=incident, grant=grant.digest(), holder="elsewhere/boot/1/1/x", now=later(clock(), -DAY), lease_seconds=1,
         draft=lambda fence, resumed: writer.draft(
             EntryType.EFFECT_CLAIMED, f"claimed/{action.effect_key}/{fence}", incident,
             {"grant": grant.digest(), "action": action.digest()},

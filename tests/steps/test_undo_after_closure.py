@@ -11,7 +11,7 @@ from tasks.containment import contain
 from tasks.giving_back import give_back
 from tasks.review import close_incident
 from tests.steps.desk import Desk, Ran
-from tests.steps.glass import at, judged_again, policy_plus, status, written
+from tests.steps.glass import at, judged_again, late, policy_plus, status, written
 
 CHANNEL = '\n[channels]\npager = "file:secrets/pager"\n'
 
@@ -110,10 +110,18 @@ def test_a_consent_that_was_not_used_in_its_time_is_asked_for_anew(
     request = undo(desk, closed).json["acts"][0]["request"]
     for person in ("dora", "cleo"):
         assert desk.approve(request, person).code == 0
-    at(monkeypatch, desk, 60 * 24)
+    late(monkeypatch, desk, 60 * 24)
     again = undo(desk, closed).json["acts"][0]
     assert (again["outcome"], status(desk)) == ("waiting", "off")
     assert again["request"] != request
+    for person in ("dora", "cleo"):
+        assert desk.approve(again["request"], person).code == 0
+    assert undo(desk, closed).json["acts"][0]["outcome"] == "undone"
+    assert status(desk) == "on"
+    claimed = desk.installation.store.entries(closed, types=(EntryType.EFFECT_CLAIMED,))[-1]
+    asked = {one.id: one.digest() for one in requests_of(desk.installation, closed)}
+    assert claimed.subject["request"] == asked[again["request"]], "under the consent that is in its time"
+    assert judged_again(desk, closed) == []
 
 
 def test_what_came_back_is_done_no_more_and_undone_no_more_whatever_became_of_its_consent(

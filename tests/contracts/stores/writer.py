@@ -38,7 +38,7 @@ def _append(store: LedgerStore, me: int, count: int) -> None:
 
 def _claim(store: LedgerStore, me: int, effect: str) -> None:
     row = store.take_claim(
-        effect, grant=GRANT, holder=f"holder-{me}", now=NOW, lease_seconds=60, gone=alive,
+        effect, incident="INC-0001", grant=GRANT, holder=f"holder-{me}", now=NOW, lease_seconds=60, gone=alive,
         draft=lambda fence, resumed: a_draft(f"claimed/{fence}/{resumed}"),
     )  # fmt: skip
     _say("held" if row is None else row.fence)

@@ -22,6 +22,7 @@ from tasks.ledger import Pen, clock
 from tasks.sealing_turn import LEASE_SECONDS, Turn, in_turn
 from tasks.step import here, pen, step
 from tasks.stores.base import SourceFacts
+from tasks.waiver import waivers_of
 
 CONTROL = "control:"
 """Prefix of an evidence source's `what`: photograph the state of this control."""
@@ -231,7 +232,7 @@ def is_sealed(incident_id: str) -> bool:
 
 def is_waived(incident_id: str) -> bool:
     """Whether a proven person said that it is unsafe to wait for the seal."""
-    return bool(here().store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,)))
+    return bool(waivers_of(here(), incident_id))
 
 
 @step("list the affected records")

@@ -10,6 +10,7 @@ from runbooks.domain.value import Digest
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.preauthorising import spending
+from tasks.waiver import waivers_of
 
 
 def plan_now(installation: Installation, writer: Pen, incident_id: str) -> Digest:
@@ -28,11 +29,11 @@ def _write_plan(
 ) -> Digest:  # fmt: skip
     incident_id = incident.id
     sealed = writer.last(incident_id, EntryType.EVIDENCE_SEALED)
-    waived = writer.last(incident_id, EntryType.EVIDENCE_WAIVED)
+    waived = waivers_of(installation, incident_id)
     plan = make_plan(
         incident, installation.runbook(incident.archetype, configuration), configuration,
         manifest=sealed.subject["manifest"] if sealed else None,
-        waiver=waived.subject["waiver"] if waived and not sealed else None, spent=spent, at=now,
+        waiver=waived[-1].subject["waiver"] if waived and not sealed else None, spent=spent, at=now,
     )  # fmt: skip
     if plan.configuration != installation.active_digest():
         raise GrantRefusedError(

@@ -5,6 +5,7 @@ Rules of `submit_waiver`, in order:
 2. The person is listed, valid now, and has one of the policy's waiver roles.
 3. An SSH key of that person signed exactly this waiver. A code is not enough: the waiver must convince others later.
 4. What holds is kept in the vault and written as `evidence_waived`; what does not, as `decision_refused`.
+What rests on a waiver asks `waivers_of`, which verifies the signature again: an entry alone waives nothing.
 """
 
 import secrets
@@ -34,6 +35,13 @@ def submit_waiver(installation: Installation, waiver: Waiver, signature: str, *,
         subject={"waiver": installation.keep(waiver)},
         body={"because": waiver.reason, "person": waiver.person, "proof": proof},
     )  # fmt: skip
+
+
+def waivers_of(installation: Installation, incident_id: str) -> list[LedgerEntry]:
+    """The waivers of this incident that somebody signed, oldest first."""
+    found = installation.store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,))
+    signatures = installation.signatures() if found else None
+    return [entry for entry in found if signatures and not signatures.fault(entry)]
 
 
 def _verified(installation: Installation, waiver: Waiver, signature: str) -> dict[str, str | int | None]:

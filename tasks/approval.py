@@ -129,8 +129,8 @@ def judge_all(
     about: dict[str, list[LedgerEntry]] = {}
     for entry in entries:
         about.setdefault(entry.subject.get("request", ""), []).append(entry)
-    active, now, let_through = installation.active(), installation.now(), fences(entries)
-    signatures = installation.signatures()
+    signatures, now, let_through = installation.signatures(), installation.now(), fences(entries)
+    active = installation.configuration(signatures.activations[-1].subject["configuration"])
     return [(r, _judge(installation, r, e.subject["request"], about, active, now, let_through, signatures))
             for r, e in ((_request(installation, e), e) for e in asked)]  # fmt: skip
 

@@ -124,13 +124,12 @@ class _Export:
         Of the configurations before it: the active one, and the one whose owners made it so.
         """
         opened, until = entries[0].index, entries[-1].index + 1
-        rights = (EntryType.INSTALLATION_CREATED, EntryType.CONFIGURATION_ACTIVATED, EntryType.KEY_ADDED)
+        rights = (EntryType.INSTALLATION_CREATED, EntryType.KEY_ADDED)
         found = [e for e in self._home.store.walk(types=rights) if e.incident is None]
-        since = min([e.index for e in self._home.signatures().activations if e.index < opened][-2:], default=0)
         told = self._home.store.find(f"report/{entries[0].subject.get('report')}")
-        found = [e for e in found if e.type is not EntryType.CONFIGURATION_ACTIVATED or e.index >= since]
-        found += [*([told] if told else []), *anchors_between(self._home, opened, until)]
-        return sorted([*found, *beginnings_before(self._home.store, entries)], key=lambda entry: entry.index)
+        kept = found + self._home.signatures().since(opened) + ([told] if told else [])
+        kept += [*anchors_between(self._home, opened, until), *beginnings_before(self._home.store, entries)]
+        return sorted(kept, key=lambda entry: entry.index)
 
     def _objects(self, entries: list[LedgerEntry]) -> list[str]:
         """Write what entries refer to; returns the names of what is withheld."""

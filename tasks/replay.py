@@ -145,10 +145,11 @@ def _vault(installation: Installation, entries: list[LedgerEntry]) -> Iterator[F
 
 
 def _signatures(entries: list[LedgerEntry], house: list[LedgerEntry], signatures: Signatures) -> Iterator[Finding]:
-    """Who the record says decided really signed it; so did who made a configuration the active one."""
+    """Who the record says decided really signed it; so did who made a configuration the active one since it was opened."""
+    opened = entries[0].index if entries else 0
     for entry in [*house, *entries]:
         if why := signatures.strays.get(entry.index) or signatures.fault(entry):
-            yield fault(
+            yield (caveat if entry.index < opened else fault)(
                 f"entry {entry.index}", f"{entry.type.replace('_', ' ')}: {why}.",
                 "no person's word stands behind this entry; it counts for nothing.",
             )  # fmt: skip

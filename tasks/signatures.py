@@ -58,7 +58,8 @@ class Signatures:
         self.strays: dict[int, str] = {}
         """Index of each one that does not, and why."""
         found = [entry for entry in entries if entry.type is EntryType.CONFIGURATION_ACTIVATED]
-        for entry in sorted(found, key=lambda entry: entry.index):
+        self._all = sorted(found, key=lambda entry: entry.index)
+        for entry in self._all:
             if why := self.fault(entry):
                 self.strays[entry.index] = why
             else:
@@ -67,6 +68,14 @@ class Signatures:
     def active_before(self, entry: LedgerEntry) -> Digest | None:
         """The configuration that was active right before this entry; None when nothing tells."""
         return bundle.active_before(self.activations, entry)
+
+    def since(self, opened: int) -> list[LedgerEntry]:
+        """The last two activations that count before the entry of this index, and all after it, strays too.
+
+        Earlier strays are left out: nothing after it rests on them.
+        """
+        before = [entry for entry in self.activations if entry.index < opened][-2:]
+        return before + [entry for entry in self._all if entry.index >= opened and entry.incident is None]
 
     def without_strays(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
         """These entries but for activations that do not count."""

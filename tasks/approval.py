@@ -28,6 +28,7 @@ from tasks.asking import frozen_request
 from tasks.installation import Installation
 from tasks.ledger import Pen
 from tasks.proofs import listed_fingerprints
+from tasks.signatures import Signatures
 
 
 def request_key(incident_id: str, purpose: Purpose, action: ContainmentAction, turn: int = 1) -> str:
@@ -133,18 +134,19 @@ def judge_all(
     about: dict[str, list[LedgerEntry]] = {}
     for entry in entries:
         about.setdefault(entry.subject.get("request", ""), []).append(entry)
-    active, now, let_through = installation.active(), installation.now(), fences(entries)
-    return [(r, _judge(installation, r, e.subject["request"], about, active, now, let_through))
+    signatures, now, let_through = installation.signatures(), installation.now(), fences(entries)
+    active = installation.configuration(signatures.activations[-1].subject["configuration"])
+    return [(r, _judge(installation, r, e.subject["request"], about, active, now, let_through, signatures))
             for r, e in ((_request(installation, e), e) for e in asked)]  # fmt: skip
 
 
 def _judge(
     installation: Installation, request: ApprovalRequest, digest: Digest, about: dict[str, list[LedgerEntry]],
-    active: Configuration, now: Instant, let_through: frozenset[tuple[str, int]],
+    active: Configuration, now: Instant, let_through: frozenset[tuple[str, int]], signatures: Signatures,
 ) -> RequestVerdict:  # fmt: skip
     mine = about.get(digest, [])
     expired = next((e for e in mine if e.type is EntryType.REQUEST_EXPIRED), None)
-    decisions = tuple(_decision(e, expired) for e in mine if e.type is EntryType.DECISION_RECORDED)
+    decisions = tuple(_decision(e, expired, signatures) for e in mine if e.type is EntryType.DECISION_RECORDED)
     pinned = installation.configuration(request.configuration)
     claims = [e for e in mine if e.type is EntryType.EFFECT_CLAIMED]
     return judge_request(
@@ -154,13 +156,13 @@ def _judge(
     )  # fmt: skip
 
 
-def _decision(entry: LedgerEntry, expired: LedgerEntry | None) -> Decision:
+def _decision(entry: LedgerEntry, expired: LedgerEntry | None, signatures: Signatures) -> Decision:
     at = max(entry.at, str(entry.body.get("arrived_at") or ""))
     if expired is not None and entry.index > expired.index:
         at = max(at, expired.at)
     return Decision(
         statement=Statement.model_validate(entry.body["statement"]),
-        proof=Proof.model_validate(entry.body["proof"]), at=at, entry=entry.index,
+        proof=Proof.model_validate(entry.body["proof"]), at=at, entry=entry.index, unsigned=signatures.fault(entry),
     )  # fmt: skip
 
 
@@ -175,7 +177,9 @@ def verdict_on(installation: Installation, request: ApprovalRequest) -> RequestV
     found = judge_all(installation, request.incident, only=lambda entry: entry.subject["request"] == digest)
     if found:
         return found[0][1]
-    return _judge(installation, request, digest, {}, installation.active(), installation.now(), frozenset())
+    nothing: dict[str, list[LedgerEntry]] = {}
+    active, signatures = installation.active(), installation.signatures()
+    return _judge(installation, request, digest, nothing, active, installation.now(), frozenset(), signatures)
 
 
 _SETTLED: dict[Standing, EntryType] = {

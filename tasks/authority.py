@@ -25,7 +25,7 @@ from tasks.preauthorising import lapsed, unasked_grant, was_begun
 from tasks.presence import demand_presence
 from tasks.stores.base import ClaimRow, SourceFacts
 from tasks.waiting import pause
-from tasks.waiver import waived_by
+from tasks.waiver import waived_by, waivers_of
 
 CLAIM_GRACE_SECONDS = 5
 """Longer than a claim's lease that we wait for another worker, before its claim counts as a failure."""
@@ -111,7 +111,7 @@ class LedgerAuthority:
         """What the record says about this grant, read now."""
         place = self._installation
         sealed = {e.subject["manifest"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_SEALED,))}
-        waived = {e.subject["waiver"] for e in self._pen.entries(action.incident, types=(EntryType.EVIDENCE_WAIVED,))}
+        waived = {entry.subject["waiver"] for entry in waivers_of(place, action.incident)}
         request = find_request(place, grant.request) if grant.request else None
         row = place.store.claim_of(grant.effect_key)
         another = row is not None and row.grant != grant.digest()

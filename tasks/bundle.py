@@ -27,6 +27,7 @@ from tasks.keys import log_key
 from tasks.ledger import beginnings_before, clock, door_actor
 from tasks.proofs import allowed_signers
 from tasks.report import report_html
+from tasks.signatures import Signatures
 
 _LARGEST_ITEMS = 64 << 20
 """Bytes after which the next items file begins."""
@@ -123,11 +124,10 @@ class _Export:
         Of the configurations before it: the active one, and the one whose owners made it so.
         """
         opened, until = entries[0].index, entries[-1].index + 1
-        rights = (EntryType.INSTALLATION_CREATED, EntryType.CONFIGURATION_ACTIVATED, EntryType.KEY_ADDED)
+        rights = (EntryType.INSTALLATION_CREATED, EntryType.KEY_ADDED)
         found = [e for e in self._home.store.walk(types=rights) if e.incident is None]
-        before = [e for e in found if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < opened]
         told = self._home.store.find(f"report/{entries[0].subject.get('report')}")
-        kept = [e for e in found if e not in before[:-2]] + ([told] if told else [])
+        kept = found + self._home.signatures().since(opened) + ([told] if told else [])
         kept += [*anchors_between(self._home, opened, until), *beginnings_before(self._home.store, entries)]
         return sorted(kept, key=lambda entry: entry.index)
 
@@ -189,20 +189,20 @@ class _Export:
 
     def _decisions(self, entries: list[LedgerEntry]) -> None:
         """What people signed, in files that `ssh-keygen -Y verify` takes."""
+        signatures = Signatures(entries, self._home.read)
         for entry in entries:
-            signed = bundle.signed_part(entry, lambda _, digest: self._home.vault.get(digest))
-            active = bundle.active_before(entries, entry)
+            signed = bundle.signed_part(entry, self._home.read)
+            active = signatures.active_before(entry)
             if signed is None or active is None:
                 continue
             said, proof, namespace = signed
             folder = f"data/decisions/{entry.index:09d}"
-            at = f"{moment(entry.at):%Y%m%d%H%M%S}Z\n"
             self._file(f"{folder}/statement.json", canonical(said))
             self._file(f"{folder}/statement.json.sig", str(proof["signature"]).encode())
             self._file(f"{folder}/allowed_signers", allowed_signers(self._home.configuration(active)).encode())
-            self._file(f"{folder}/person", f"{said['person']}\n".encode())
+            self._file(f"{folder}/person", f"{said.get('person')}\n".encode())
             self._file(f"{folder}/namespace", f"{namespace}\n".encode())
-            self._file(f"{folder}/verify-time", at.encode())
+            self._file(f"{folder}/verify-time", f"{moment(entry.at):%Y%m%d%H%M%S}Z\n".encode())
 
     def _seal(self, seal: bundle.Export, report: bytes, house: list[LedgerEntry]) -> LedgerEntry:
         return self._home.pen(door_actor("export")).write(

@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from runbooks.domain import bundle
-from runbooks.domain.approval import Statement
 from runbooks.domain.audit import Finding, caveat, fault
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import ApprovalError, QuellError
 from runbooks.domain.evidence import Collection, EvidenceClass
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.merkle import Tree
 from runbooks.domain.merkle import leaf as leaf_of
-from runbooks.domain.signed import Activation
 from runbooks.domain.value import Digest, canonical, digest_of
 from tasks.bag import Bag, read
-from tasks.proofs import verify_bytes
+from tasks.signatures import Signatures
 
 _OBJECTS, _EVIDENCE, _DECISIONS = "data/objects/", "data/evidence/", "data/decisions/"
 _EXCHANGED = "it was exchanged after the export, or its digests were made again."
@@ -167,12 +164,18 @@ def records(bag: Bag, name: str) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding], checked: dict[str, int]) -> None:
-    """What somebody signed stands in the log, under a key that the configuration of that moment lists for that person."""
+    """Who the log says signed did so, with a key that the configuration of that moment lists for them; and it is here."""
+    signatures = Signatures(entries, lambda name, digest: _object(bag, name, digest))
+    findings += [
+        fault(f"entry {entry.index}", f"{entry.type.replace('_', ' ')}: {why}.",
+              "no person's word stands behind this entry; it counts for nothing.")
+        for entry in entries if (why := signatures.strays.get(entry.index) or signatures.fault(entry))
+    ]  # fmt: skip
     names = {name for name in bag.names() if name.startswith(_DECISIONS)}
     expected: set[str] = set()
     for entry in entries:
         signed = bundle.signed_part(entry, lambda name, digest: _object(bag, name, digest))
-        active = bundle.active_before(entries, entry)
+        active = signatures.active_before(entry)
         if signed is None or active is None:
             continue
         said, proof, namespace = signed
@@ -196,7 +199,6 @@ def check_decisions(bag: Bag, entries: list[LedgerEntry], findings: list[Finding
                     )
                 )
         _allowed(bag, f"{folder}/allowed_signers", configuration, findings)
-        _signature(configuration, active, entry, said, str(proof["signature"]), namespace, folder, findings)
     findings += [fault(name, "belongs to no signed entry.", "it was added.") for name in sorted(names - expected)]
     listed = {name: bag.sha256(name) for name in names}
     sealed = next((e.subject.get("decisions") for e in reversed(entries) if e.type is EntryType.BUNDLE_EXPORTED), None)
@@ -228,51 +230,6 @@ def _allowed(bag: Bag, name: str, configuration: Configuration | None, findings:
         )
         for stranger in strangers
     ]
-
-
-def _signature(
-    configuration: Configuration | None, active: Digest, entry: LedgerEntry, said: dict[str, object], signature: str,
-    namespace: str, folder: str, findings: list[Finding],
-) -> None:  # fmt: skip
-    name = str(said.get("person"))
-    person = configuration.people.get(name) if configuration else None
-    if configuration is None or person is None:
-        findings.append(
-            fault(folder, f"{name} is not listed in the configuration that was active at entry {entry.index}, or it is not "
-                  "here.", "whoever signed this had no say.")
-        )  # fmt: skip
-        return
-    try:
-        if entry.type is EntryType.DECISION_RECORDED:
-            Statement.model_validate(said)
-        activation_follows(entry, said, active, configuration)
-        verify_bytes(canonical(said), signature, person.ssh_keys, person=name, namespace=namespace)
-    except (QuellError, ValidationError) as error:
-        said_why = error.problem if isinstance(error, QuellError) else "the statement is not of its form"
-        findings.append(
-            fault(
-                f"{folder}/statement.json.sig",
-                said_why,
-                f"entry {entry.index} says that {name} decided; {name} did not.",
-            )
-        )
-
-
-def activation_follows(
-    entry: LedgerEntry, said: dict[str, object], active: Digest, configuration: Configuration
-) -> None:
-    """ApprovalError when an activation was signed for another step, or by nobody whose say it was."""
-    if entry.type is not EntryType.CONFIGURATION_ACTIVATED:
-        return
-    try:
-        why = Activation.model_validate(said).fault(active, entry.subject["configuration"], configuration.policy.owners)
-    except ValidationError:
-        why = "what was signed is no activation"
-    if why:
-        raise ApprovalError(
-            f"{why}.", now="this configuration became active without the signature that it needs.",
-            next_step="compare it with the one before, and ask the owners of the policy.",
-        )  # fmt: skip
 
 
 def _configuration(bag: Bag, digest: Digest) -> Configuration | None:

@@ -23,6 +23,7 @@ from tasks.ledger import Pen, person_actor
 from tasks.one_time_codes import attempts_allowed, is_pair, verify_pair
 from tasks.proofs import verify_code, verify_ssh
 from tasks.settings import resolve_secret
+from tasks.signatures import write_over
 
 
 def submit_decision(
@@ -105,8 +106,8 @@ def _record(
         for step in (last - 1, last) if pair else (last,):
             _use_up(writer, request, statement, step)
     marks += f"/{proof.key or proof.time_step}"
-    writer.write(
-        EntryType.DECISION_RECORDED, f"decision/{marks}", incident=request.incident,
+    write_over(
+        writer, installation.signatures().fault, EntryType.DECISION_RECORDED, f"decision/{marks}", incident=request.incident,
         subject={"request": request.digest(), "action": request.action},
         body={
             "statement": statement.as_json(), "proof": proof.as_json(), "request": request.id,

@@ -8,9 +8,9 @@ from tasks.installation import Installation
 
 
 def opened_glass(installation: Installation, digest: Digest) -> OpenedGlass | None:
-    """The glass of this statement, if the ledger holds it."""
+    """The glass of this statement, if the ledger holds it and its person signed it."""
     entry = installation.store.find(f"glass/{digest}")
-    return None if entry is None else glass_in(installation, entry)
+    return None if entry is None or installation.signatures().fault(entry) else glass_in(installation, entry)
 
 
 def glass_in(installation: Installation, entry: LedgerEntry) -> OpenedGlass:
@@ -22,8 +22,10 @@ def glass_in(installation: Installation, entry: LedgerEntry) -> OpenedGlass:
 
 
 def glasses_of(installation: Installation, incident_id: str | None = None) -> list[LedgerEntry]:
-    """Every breaking of the glass, in one incident or in all."""
-    return installation.store.entries(incident_id, types=(EntryType.BREAK_GLASS_OPENED,))
+    """Every breaking of the glass that somebody signed, in one incident or in all."""
+    found = installation.store.entries(incident_id, types=(EntryType.BREAK_GLASS_OPENED,))
+    signatures = installation.signatures() if found else None
+    return [entry for entry in found if signatures and not signatures.fault(entry)]
 
 
 def endings_of(installation: Installation) -> dict[Digest, list[LedgerEntry]]:

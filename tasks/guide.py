@@ -44,7 +44,8 @@ It was made by quell and asks for no trust in it. You need one thing that is **n
 
 A leaf is SHA-256(0x00, SHA-256(salt, bytes)). What was not handed over is counted in `bag-info.txt`; its leaves are
 still here, so it cannot be exchanged later. A decision without `.sig` was proven by a one-time code: attested by quell,
-not signed by the person.
+not signed by the person; both programs say so when anything else that a person must sign is without a signature. Who may
+activate a configuration unsigned: the installation, where the policy before it names no owners.
 
 ## What it cannot show
 

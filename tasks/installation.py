@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from runbooks.domain.configuration import Configuration
-from runbooks.domain.errors import ConfigurationError, EvidenceError
+from runbooks.domain.errors import ApprovalError, ConfigurationError, EvidenceError
 from runbooks.domain.incident import Incident
 from runbooks.domain.instants import Instant
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
@@ -18,6 +18,7 @@ from tasks.connectors.base import Connector
 from tasks.inventory import demand_sound
 from tasks.ledger import INSTALLATION, Pen, clock
 from tasks.settings import Settings, load_configuration, load_settings, resolve_secret
+from tasks.signatures import Signatures, write_over
 from tasks.stores import open_ledger, open_vault
 from tasks.stores.base import LedgerStore, Vault
 
@@ -27,6 +28,7 @@ class Installation:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._weighed: tuple[tuple[Digest, ...], Signatures] | None = None
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store: LedgerStore = open_ledger(settings.ledger_url)
         self.vault: Vault = open_vault(
@@ -71,14 +73,37 @@ class Installation:
         before = self._activation()
         if before is not None and before.subject["configuration"] == digest:
             return before
-        return self.pen(actor).write(
-            EntryType.CONFIGURATION_ACTIVATED, f"configuration/{0 if before is None else before.index}/{digest}",
-            subject={"configuration": digest},
-            body={**body, "signed_by_person": actor.kind == "person", "previous": before.leaf if before else None},
+        told = {**body, "signed_by_person": actor.kind == "person", "previous": before.leaf if before else None}
+        written = write_over(
+            self.pen(actor), lambda entry: self.signatures().fault(entry), EntryType.CONFIGURATION_ACTIVATED,
+            f"configuration/{0 if before is None else before.index}/{digest}", subject={"configuration": digest}, body=told,
         )  # fmt: skip
+        if why := self.signatures().fault(written):
+            raise ApprovalError(
+                f"this does not make another configuration active: {why}.",
+                now="the earlier configuration stays active; the attempt is on record and counts for nothing.",
+                next_step="look at `quell policy diff`; an owner of the active policy signs: `quell policy activate --as OWNER`",
+            )  # fmt: skip
+        return written
+
+    def signatures(self) -> Signatures:
+        """Who signed what in this log, by every activation in it. Weighed anew when another one was written."""
+        found = self.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+        leaves = tuple(entry.leaf for entry in found)
+        weighed = self._weighed
+        if weighed is None or weighed[0] != leaves:
+            weighed = self._weighed = (leaves, Signatures(found, self.read))
+        return weighed[1]
+
+    def read(self, name: str, digest: Digest) -> bytes | None:
+        """An object that entries refer to by this name; None when it is gone. A configuration that is gone is an error.
+
+        Without it nobody can tell who had a say after it.
+        """
+        return self.vault.get(digest) if name == "configuration" or self.vault.has(digest) else None
 
     def _activation(self) -> LedgerEntry | None:
-        found = self.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+        found = self.signatures().activations
         return found[-1] if found else None
 
     def activate_if_fresh(self) -> None:

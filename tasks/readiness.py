@@ -103,6 +103,14 @@ def check_connectors(configuration: Configuration, installation: Installation) -
                 yield ok(about, f"{connection.kind} answers")
 
 
+def _strays(installation: Installation) -> Iterator[Finding]:
+    for index, why in installation.signatures().strays.items():
+        yield wrong(
+            "activations", f"entry {index} would make another configuration active: {why}. It counts for nothing",
+            "find out who could write to the ledger; `quell policy show` tells what holds",
+        )  # fmt: skip
+
+
 def check_stores(installation: Installation) -> Iterator[Finding]:
     """The whole ledger against its own rules, and the vault by writing to it."""
     broken = installation.store.check()
@@ -114,6 +122,7 @@ def check_stores(installation: Installation) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield ok("ledger", f"{installation.store.size()} entries, every one of them sound")
+        yield from _strays(installation)
     path = installation.settings.vault_path
     try:
         installation.vault.get(installation.vault.put(b"quell check"))

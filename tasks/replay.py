@@ -11,18 +11,18 @@ from pathlib import Path
 from runbooks.domain import bundle
 from runbooks.domain.audit import Audit, Finding, caveat, fault
 from runbooks.domain.checkpoint import VerifierKey
-from runbooks.domain.configuration import Configuration
 from runbooks.domain.errors import LedgerError, QuellError, UnreachableError
 from runbooks.domain.evidence import Collection
 from runbooks.domain.history import Pages, compare, wiped
 from runbooks.domain.ledger import EntryType, LedgerEntry
 from runbooks.domain.replay import Outcome, Replay, Step
-from runbooks.domain.value import Digest, Value, canonical, digest_of
+from runbooks.domain.value import Digest, Value, digest_of
 from tasks.bag import UNREADABLE, Bag, open_bag, read, stumbling
-from tasks.bundle_content import activation_follows, records
+from tasks.bundle_content import records
 from tasks.installation import Installation
 from tasks.ledger import beginnings_before
-from tasks.proofs import listed_fingerprints, verify_bytes
+from tasks.proofs import listed_fingerprints
+from tasks.signatures import Signatures
 from tasks.verification import verify_bundle
 
 STEPS = frozenset({
@@ -105,9 +105,14 @@ def _judge(
     incident: str, entries: list[LedgerEntry], house: list[LedgerEntry], get: Callable[[Digest], bytes | None],
     mirrors: list[tuple[int, Pages]], now: Pages | None, findings: list[Finding],
 ) -> Replayed:  # fmt: skip
+    signatures, unsigned, counted = Signatures((), lambda _, digest: get(digest)), dict[int, str](), house
+    with stumbling(findings, "signatures"):
+        signatures = Signatures(house, lambda _, digest: get(digest))
+        unsigned = {entry.index: why for entry in entries if (why := signatures.fault(entry))}
+        counted = signatures.without_strays(house)
     steps: list[Step] = []
     with stumbling(findings, "the entries"):
-        steps += Replay(entries, house, get, listed_fingerprints).steps()
+        steps += Replay(entries, counted, get, listed_fingerprints, unsigned).steps()
     for step in steps:
         if step.outcome is Outcome.DIFFERS:
             findings += [
@@ -120,7 +125,7 @@ def _judge(
                 caveat(f"entry {step.entry}", f"{step.type}: {step.differences[0]}.", "this step was not judged again.")
             )
     with stumbling(findings, "signatures"):
-        findings += _signatures(entries, house, get)
+        findings += _signatures(entries, house, signatures)
     with stumbling(findings, "Prefect's history"):
         findings += compare(entries, mirrors, now, STEPS, house)
     counts = {kind: sum(s.outcome is kind for s in steps) for kind in Outcome}
@@ -147,27 +152,15 @@ def _vault(installation: Installation, entries: list[LedgerEntry]) -> Iterator[F
                 )
 
 
-def _signatures(
-    entries: list[LedgerEntry], house: list[LedgerEntry], get: Callable[[Digest], bytes | None]
-) -> Iterator[Finding]:
-    """Who the record says decided really signed it; so did who made a configuration the active one."""
-    for entry in [*(e for e in house if e.type is EntryType.CONFIGURATION_ACTIVATED), *entries]:
-        signed = bundle.signed_part(entry, lambda _, digest: get(digest))
-        active = bundle.active_before(house, entry)
-        data = get(active) if active else None
-        if signed is None or active is None or data is None:
-            continue
-        said, proof, namespace = signed
-        configuration = Configuration.from_bytes(data)
-        person = configuration.people.get(str(said.get("person")))
-        keys = person.ssh_keys if person else ()
-        try:
-            activation_follows(entry, said, active, configuration)
-            verify_bytes(
-                canonical(said), str(proof["signature"]), keys, person=str(said.get("person")), namespace=namespace
-            )
-        except QuellError as error:
-            yield fault(f"entry {entry.index}", error.problem, f"{said.get('person')} did not decide this.")
+def _signatures(entries: list[LedgerEntry], house: list[LedgerEntry], signatures: Signatures) -> Iterator[Finding]:
+    """Who the record says decided really signed it; so did who made a configuration the active one since it was opened."""
+    opened = entries[0].index if entries else 0
+    for entry in [*house, *entries]:
+        if why := signatures.strays.get(entry.index) or signatures.fault(entry):
+            yield (caveat if entry.index < opened else fault)(
+                f"entry {entry.index}", f"{entry.type.replace('_', ' ')}: {why}.",
+                "no person's word stands behind this entry; it counts for nothing.",
+            )  # fmt: skip
 
 
 def _mirrors(

@@ -16,6 +16,7 @@ from tasks.anchors import unanchored
 from tasks.installation import Installation
 from tasks.report_picture import picture
 from tasks.report_words import STYLE, pill, plain, shown, table
+from tasks.signatures import Signatures
 
 _STANDS = {
     ContainmentStatus.EFFECTIVE: True, ContainmentStatus.UNDONE: True, ContainmentStatus.FAILED: False,
@@ -40,9 +41,11 @@ def report_html(
     manifest = Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"])) if sealed else None
     judged = _last(entries, EntryType.RECOVERY_JUDGED)
     verdict = RecoveryVerdict.model_validate(judged.body["verdict"]) if judged else None
+    signatures = installation.signatures()
+    believed = [entry for entry in entries if not signatures.fault(entry)]
     parts = [
-        _head(incident, entries, rows), _figures(entries, rows, manifest, verdict), _timeline(entries, rows),
-        _said(installation, incident, classes), _acts(rows, plan), _answers(entries), _recovery(verdict),
+        _head(incident, entries, rows), _figures(entries, rows, manifest, verdict), _timeline(believed, rows),
+        _said(installation, incident, classes), _acts(rows, plan), _answers(entries, signatures), _recovery(verdict),
         _evidence(manifest), _calls(entries), _record(entries), _proof(installation, entries),
     ]  # fmt: skip
     title = f"{incident.id}: {incident.archetype.shown} on {incident.system}"
@@ -170,7 +173,7 @@ def _clock(at: str | None) -> str:
     return f'<span class="nowrap">{at[11:23]}</span>' if at else "-"
 
 
-def _answers(entries: list[LedgerEntry]) -> str:
+def _answers(entries: list[LedgerEntry], signatures: Signatures) -> str:
     names = {e.subject["request"]: str(e.body["action"]) for e in entries if e.type is EntryType.APPROVAL_REQUESTED}
     rows = []
     for entry in entries:
@@ -180,6 +183,7 @@ def _answers(entries: list[LedgerEntry]) -> str:
                 f"signed by the person<br><small>{shown(proof.get('key'))}</small>" if proof.get("kind") == "ssh"
                 else "attested by quell<br><small>one-time code</small>"
             )  # fmt: skip
+            how = _not_signed(entry, signatures) or how
             rows.append((
                 str(entry.index), _clock(entry.at), shown(said.get("person")),
                 pill(str(said.get("answer")), {"approve": True, "deny": False}.get(str(said.get("answer")))),
@@ -189,11 +193,17 @@ def _answers(entries: list[LedgerEntry]) -> str:
             word = _SAID[entry.type]
             rows.append((
                 str(entry.index), _clock(entry.at), shown(entry.body.get("person") or entry.body.get("claimed_person")),
-                pill(word, False), "", shown(entry.body.get("because")), "",
+                pill(word, False), "", shown(entry.body.get("because")), _not_signed(entry, signatures),
             ))  # fmt: skip
     return "<h2>Who decided</h2>" + table(
         ("Entry", "UTC", "Person", "Answer", "On", "In their words", "Proof"), rows, "Nobody was asked or answered."
     )
+
+
+def _not_signed(entry: LedgerEntry, signatures: Signatures) -> str:
+    """A mark on what somebody else put on record in a person's name."""
+    why = signatures.fault(entry)
+    return f"{pill('NOT SIGNED', False)} it counts for nothing<br><small>{shown(why)}</small>" if why else ""
 
 
 def _recovery(verdict: RecoveryVerdict | None) -> str:
@@ -250,10 +260,9 @@ def _record(entries: list[LedgerEntry]) -> str:
 
 
 def _proof(installation: Installation, entries: list[LedgerEntry]) -> str:
-    active = [
-        e for e in installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,)) if e.index < entries[-1].index
-    ]
-    signed = bool(active and active[-1].body.get("signed_by_person"))
+    signatures = installation.signatures()
+    active = [entry for entry in signatures.activations if entry.index < entries[-1].index]
+    signed = bool(active and signatures.signer(active[-1]))
     first, size = unanchored(installation)
     anchored = f"entries up to {first - 1} are anchored outside" if first else "no entry is anchored outside"
     return (

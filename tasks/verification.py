@@ -191,7 +191,7 @@ def _chain(reading: Reading) -> None:
         fault(bundle.HOUSE_ENTRIES, f"entry {later.index} made another configuration active than after entry "
               f"{earlier.index}.", "an activation between the two was left out.")
         for earlier, later in itertools.pairwise(activated)
-        if later.body.get("previous", earlier.leaf) != earlier.leaf
+        if later.body.get("previous", earlier.leaf) not in {one.leaf for one in activated if one.index < later.index}
     ]  # fmt: skip
     if len({entry.incident for entry in reading.entries}) > 1:
         findings.append(fault(bundle.ENTRIES, "holds entries of two incidents.", "it was put together by hand."))

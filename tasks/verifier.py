@@ -24,6 +24,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+ALWAYS_SIGNED = ("evidence_waived", "break_glass_opened", "incident_reclassified", "lead_changed", "cause_established")
+
 
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
@@ -190,6 +192,21 @@ def decisions(place: Path, log: dict[int, dict[str, Any]]) -> Iterator[str]:
             yield f"data/decisions/{folder.name}: the key is not listed for {person}, or the signature does not hold"
 
 
+def unsigned(place: Path, log: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """What must be signed is: not what a one-time code proved, nor an activation where nobody owned the policy before."""
+    owners: list[str] = []
+    for index, entry in sorted(log.items()):
+        kind, activates = entry["type"], entry["type"] == "configuration_activated"
+        needed = (owners if activates else kind in ALWAYS_SIGNED
+                  or (kind == "decision_recorded" and entry["body"]["proof"]["kind"] != "code"))
+        if needed and not ((place / f"data/decisions/{index:09d}").is_dir()
+                           and (not activates or entry["body"]["signed"]["person"] in owners)):
+            yield f"entry {index}: {kind} without the signature that it needs: no person's word stands behind it"
+        if activates:
+            object_path = entry["subject"]["configuration"].replace("sha256:", "data/objects/configuration-")
+            owners = json.loads((place / object_path).read_bytes())["policy"].get("owners", [])
+
+
 def anchors(place: Path, vkeys: list[str], head: tuple[int, bytes], log: dict[int, Any], authority: str | None) -> Iterator[str]:
     """Those on record are here; each earlier head leads to this one; each time-stamp is over its head (if you name its authority)."""
     on_record = [(f"{entry['body']['size']}.{part.replace('checkpoint', 'note')}", value) for entry in log.values()
@@ -224,7 +241,7 @@ def verify(place: Path, vkey: str, authority: str | None = None) -> list[str]:
         earlier = [entry["body"]["vkey"] for entry in log.values() if entry["type"] == "key_added"]  # all in this log
         wrong += [*chain(mine, head[0]), *sealed_files(place, mine[-1][1], {value for _, value in named})]
         wrong += evidence(place, {it for name, it in named if name in ("collection", "before")}, mine[-1][1]["body"]["export"])
-        wrong += [*decisions(place, log), *anchors(place, [vkey, *earlier], head, log, authority)]
+        wrong += [*decisions(place, log), *unsigned(place, log), *anchors(place, [vkey, *earlier], head, log, authority)]
     except Exception as error:  # noqa: BLE001 - whatever a hostile bundle makes this reader trip over, it does not hold
         wrong.append(f"unreadable, or not what it claims to be: {error!r}")
     return wrong

@@ -6,6 +6,7 @@ Rules of `submit_waiver`, in order:
 3. An SSH key of that person signed exactly this waiver. A code is not enough: the waiver must convince others later.
 4. What holds is kept in the vault and written as `evidence_waived`; what does not, as `decision_refused`.
 Who may waive is asked again when the plan is made and when something is taken away, as long as nothing is sealed.
+What rests on a waiver asks `waivers_of`, which verifies the signature again: an entry alone waives nothing.
 """
 
 import secrets
@@ -40,10 +41,20 @@ def submit_waiver(installation: Installation, waiver: Waiver, signature: str, *,
     )  # fmt: skip
 
 
+def waivers_of(installation: Installation, incident_id: str) -> list[LedgerEntry]:
+    """The waivers of this incident that somebody signed, oldest first."""
+    found = installation.store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,))
+    signatures = installation.signatures() if found else None
+    return [entry for entry in found if signatures and not signatures.fault(entry)]
+
+
 def standing_waiver(installation: Installation, incident_id: str) -> LedgerEntry | None:
     """The newest waiver of this incident by somebody who may waive now; a plan rests on no other."""
-    found = installation.store.entries(incident_id, types=(EntryType.EVIDENCE_WAIVED,))
-    may = (e for e in reversed(found) if not _objection(installation, incident_id, e.subject["waiver"]))
+    may = (
+        e
+        for e in reversed(waivers_of(installation, incident_id))
+        if not _objection(installation, incident_id, e.subject["waiver"])
+    )
     return next(may, None)
 
 

@@ -145,6 +145,8 @@ class Decision(Value):
     at: Instant
     entry: int
     """Index of the ledger entry that holds it."""
+    unsigned: str = ""
+    """Why it is not what its person signed, as whoever read the entry found; "" when it is, or was proven by a code."""
 
 
 class Standing(StrEnum):

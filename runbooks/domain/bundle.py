@@ -18,13 +18,14 @@ checkpoint's size is its index plus one, so nothing can be cut off behind it.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
 
 from runbooks.domain.approval import DECISION_NAMESPACE
+from runbooks.domain.configuration import ProofKind
 from runbooks.domain.evidence import EvidenceClass
 from runbooks.domain.ledger import EntryType, LedgerEntry, leaf_hash
 from runbooks.domain.signed import (
@@ -76,6 +77,10 @@ SIGNED: dict[EntryType, tuple[str, str]] = {
     EntryType.CONFIGURATION_ACTIVATED: ("signed", POLICY_NAMESPACE),
 }
 """Entries that hold what a person signed (in the body, or as the object of that name), and the SSHSIG namespace."""
+
+_ALWAYS_SIGNED = frozenset(SIGNED) - {
+    EntryType.DECISION_RECORDED, EntryType.SIGNAL_RECEIVED, EntryType.CONFIGURATION_ACTIVATED,
+}  # fmt: skip
 
 HOUSE_TYPES = frozenset({
     EntryType.INSTALLATION_CREATED, EntryType.CONFIGURATION_ACTIVATED, EntryType.KEY_ADDED, EntryType.SIGNAL_RECEIVED,
@@ -181,6 +186,18 @@ def active_before(entries: Iterable[LedgerEntry], entry: LedgerEntry) -> Digest 
     """
     known = [e for e in entries if e.type is EntryType.CONFIGURATION_ACTIVATED and e.index < entry.index]
     return max(known, key=lambda e: e.index).subject["configuration"] if known else None
+
+
+def must_be_signed(entry: LedgerEntry, owners: Collection[str]) -> bool:
+    """Whether this entry is worth nothing without a person's signature.
+
+    A decision may be proven by a one-time code instead, a report may be anybody's, and an activation needs a signature
+    where the policy that was active before it named owners: these.
+    """
+    if entry.type is EntryType.DECISION_RECORDED:
+        proof = entry.body.get("proof")
+        return not isinstance(proof, dict) or proof.get("kind") != ProofKind.CODE
+    return entry.type in _ALWAYS_SIGNED or (entry.type is EntryType.CONFIGURATION_ACTIVATED and bool(owners))
 
 
 def signed_part(

@@ -108,7 +108,8 @@ class Consent(Past):
         mine = [e for e in before if e.subject.get("request") == entry.subject["request"]]
         decisions = tuple(
             Decision(statement=Statement.model_validate(e.body["statement"]), proof=Proof.model_validate(e.body["proof"]),
-                     at=max(e.at, str(e.body.get("arrived_at") or "")), entry=e.index)
+                     at=max(e.at, str(e.body.get("arrived_at") or "")), entry=e.index,
+                     unsigned=self._unsigned.get(e.index, ""))
             for e in mine if e.type is EntryType.DECISION_RECORDED and e.index <= until
         )  # fmt: skip
         claims = [e for e in mine if e.type is EntryType.EFFECT_CLAIMED]

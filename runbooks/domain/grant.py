@@ -6,7 +6,7 @@ port and checks them with `check_grant`; nobody's word counts, not even the engi
 Rules of `check_grant`, in order:
 1. The grant is for exactly this act: action digest, incident, effect key (doing and undoing have different ones).
 2. The incident is open (what was taken away may be given back after closure), and a drill's act aims at a practice system only.
-3. Evidence is sealed and the grant names that seal; or a proven person's waiver is in the ledger and the grant names it.
+3. Evidence is sealed and the grant names that seal; or a waiver that a person signed is in the ledger and the grant names it.
    Until something is sealed, that person must still be one who may waive: to take away what was not begun yet.
 4. The configuration that the grant names is the active one, or (for a request) the one that it was asked under.
 5. Either a pre-authorisation of the active policy covers the act, and its signal is young enough, unless the right began
@@ -190,7 +190,7 @@ def _check_evidence(grant: Grant, facts: GrantFacts) -> list[str]:
         if grant.manifest != facts.sealed:
             return [f"the grant names the seal {grant.manifest}, sealed is {facts.sealed}"]
     elif grant.waiver is None or grant.waiver != facts.waiver:
-        return ["no evidence is sealed, and no waiver of a proven person is recorded"]
+        return ["no evidence is sealed, and no waiver that a person signed is recorded"]
     elif grant.purpose is Purpose.CONTAIN and facts.sealed is None and not facts.begun:
         why = why_not_waive(facts.configuration, facts.waived_by, facts.now)
         return [f"no evidence is sealed, and {why}"] if why else []
@@ -235,7 +235,7 @@ def _check_control(action: ContainmentAction, facts: GrantFacts) -> list[str]:
 def _check_glass(grant: Grant, action: ContainmentAction, facts: GrantFacts) -> list[str]:
     glass = facts.glass
     if glass is None or glass.statement.digest() != grant.glass:
-        return [f"the break-glass statement {grant.glass} is not in the ledger"]
+        return [f"the break-glass statement {grant.glass} is not in the ledger, or its person did not sign it"]
     said, reasons = glass.statement, []
     if (said.action, said.incident) != (grant.action, grant.incident):
         reasons.append("the glass was broken for another act")

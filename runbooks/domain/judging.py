@@ -7,8 +7,8 @@ Rules of `judge_request`, in order:
    Somebody without the role may be the deputy of one person who has it, in both configurations, and answers for them.
    Whose time ends carries no yes from then on, until the act is claimed: what was claimed may be finished.
 3. The requester never counts, nor anybody whom the request excludes, nor a deputy of either.
-4. The proof must be of a kind that the request accepts, and was verified when the decision arrived.
-   An SSH key must still be listed, whatever its comment; a code's secret must still be the same reference.
+4. The proof must be of a kind that the request accepts, and was verified when the decision arrived. A signature was
+   verified again when the entry was read: that an entry says so is not enough. An SSH key must still be listed, whatever its comment; a code's secret must still be the same reference.
 5. A decision after the expiry does not count.
 6. One person counts once: the first answer that counts is the one. A withdrawal takes it back, once and for good, but
    not after the act was claimed: from then on `quell undo` is the way.
@@ -45,6 +45,8 @@ def _proof_objection(
 ) -> str | None:
     """Rule 4: of an accepted kind, and what the proof rests on is listed in both configurations."""
     name, proof = decision.statement.person, decision.proof
+    if decision.unsigned:
+        return f"{name} did not sign the answer in entry {decision.entry}: {decision.unsigned}"
     if proof.kind not in request.proofs:
         return f"{name} proved by {proof.kind}; this request accepts {', '.join(request.proofs)}"
     if proof.kind is ProofKind.SSH:

@@ -1,7 +1,8 @@
 """What was known when an entry was written: the entries before it, and the objects that they name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TypeVar
 
 from runbooks.domain.configuration import Configuration
@@ -22,13 +23,17 @@ class WithheldError(LookupError):
 
 
 class Past:
-    """One incident. `read` gives an object by its digest, or None; `fingerprints` a configuration's key lines."""
+    """One incident. `read` gives an object by its digest, or None; `fingerprints` a configuration's key lines.
+
+    `unsigned` says of entries, by index, why they are not what their person signed.
+    """
 
     def __init__(
         self, entries: list[LedgerEntry], house: list[LedgerEntry], read: Callable[[Digest], bytes | None],
-        fingerprints: Callable[[Configuration], dict[str, str]],
+        fingerprints: Callable[[Configuration], dict[str, str]], unsigned: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self._entries, self._house, self._read, self._fingerprints = entries, house, read, fingerprints
+        self._unsigned = unsigned
 
     def _before(self, entry: LedgerEntry) -> list[LedgerEntry]:
         return [e for e in self._entries if e.index < entry.index]

@@ -27,7 +27,7 @@ def quiet_for(last: Instant | None, watched_since: Instant, now: Instant) -> int
 
 def watched_since(installation: Installation, name: str) -> Instant:
     """When the configuration began to watch this source, without a break until now: the time of that activation."""
-    entries = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+    entries = installation.signatures().activations
     since = entries[-1].at
     for entry in reversed(entries):
         try:

@@ -8,12 +8,12 @@ import pytest
 
 from runbooks.domain.case import Ending
 from runbooks.domain.ledger import EntryType
-from tests.attacks import on_acts, on_configuration, on_decisions, on_engine, on_runs
+from tests.attacks import on_acts, on_configuration, on_decisions, on_engine, on_record, on_runs
 from tests.attacks.ground import standing, until
 from tests.attacks.table import ALONE, ATTACKS, QUICK, SHOWN, Attack, Performance
 
 pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
-ALL = (on_decisions, on_configuration, on_acts, on_engine, on_runs)
+ALL = (on_decisions, on_configuration, on_acts, on_engine, on_runs, on_record)
 ORDER = sorted(ATTACKS, key=lambda one: (one.lane == ALONE, one.lane != QUICK))
 """The quick ones, then those whose lanes run meanwhile, then those that must be alone."""
 

@@ -117,6 +117,15 @@ def test_4_the_proof_must_be_accepted_and_still_listed() -> None:
     assert judge(one, yes("alice", 1, one), keys={}).standing is Standing.WAITING
 
 
+def test_4_what_the_person_did_not_sign_counts_for_nothing() -> None:
+    one = a_request(PINNED, people=1)
+    forged = yes("alice", 1, one, unsigned="expected a signature, found none")
+    verdict = judge(one, forged)
+    assert verdict.standing is Standing.WAITING
+    assert verdict.not_counted == ("alice did not sign the answer in entry 1: expected a signature, found none",)
+    assert judge(one, forged, yes("alice", 2, one)).entries == (2,), "and takes nothing from what was signed"
+
+
 def test_4_a_new_comment_is_the_same_key_and_a_new_secret_is_not_the_same_code() -> None:
     one = a_request(PINNED, people=1)
     renamed = with_person("alice", ssh_keys=("ssh-ed25519 AAAAalice alice@new-laptop",))

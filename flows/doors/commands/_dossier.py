@@ -19,9 +19,11 @@ from runbooks.domain.situation import Situation, classification_of, situation
 from runbooks.domain.value import Digest, Json
 from tasks.anchors import places, unanchored
 from tasks.approval import judge_all, plan_of
+from tasks.glasses import glasses_of
 from tasks.incident import also_open
 from tasks.installation import Installation
 from tasks.links import ledger_place, linked, runs_in_order
+from tasks.waiver import waivers_of
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,15 @@ def open_dossier(installation: Installation, incident: Incident, now: Instant) -
     def last(kind: EntryType) -> LedgerEntry | None:
         return next((entry for entry in reversed(entries) if entry.type is kind), None)
 
-    sealed, waived, judged = map(
-        last, (EntryType.EVIDENCE_SEALED, EntryType.EVIDENCE_WAIVED, EntryType.RECOVERY_JUDGED)
-    )
+    sealed, judged = last(EntryType.EVIDENCE_SEALED), last(EntryType.RECOVERY_JUDGED)
+    waived = waivers_of(installation, incident_id)
     plan = plan_of(installation, incident_id) if last(EntryType.PLAN_MADE) else None
     return Dossier(
         installation=installation, now=now, incident=incident, entries=entries, where=situation(entries),
         reported=_reported(installation, incident),
         manifest=Manifest.from_bytes(installation.vault.get(sealed.subject["manifest"])) if sealed else None,
         manifest_digest=sealed.subject["manifest"] if sealed else None,
-        waiver=waived.subject["waiver"] if waived else None, plan=plan, rows=action_rows(plan, entries) if plan else (),
+        waiver=waived[-1].subject["waiver"] if waived else None, plan=plan, rows=action_rows(plan, entries) if plan else (),
         requests=judge_all(installation, incident_id),
         recovery=RecoveryVerdict.model_validate(judged.body["verdict"]) if judged else None,
     )  # fmt: skip
@@ -163,7 +164,7 @@ def as_json(case: Dossier, *, every: bool) -> dict[str, Json]:
         "waiver": case.waiver,
         "break_glass": [
             {"person": e.body["person"], "action": e.body["action"], "ends_at": e.body["ends_at"], "entry": e.index}
-            for e in case.entries if e.type is EntryType.BREAK_GLASS_OPENED
+            for e in glasses_of(case.installation, incident.id)
         ],
         "actions": [row.as_json() for row in case.rows], "not_planned": list(case.plan.refused) if case.plan else [],
         "containment": contained.as_json() if case.plan else None,

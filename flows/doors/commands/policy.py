@@ -8,7 +8,6 @@ from flows.doors.commands._proof import add_person, add_signing, print_statement
 from flows.doors.commands._say import Say, add_json
 from runbooks.domain.configuration import Configuration, Right
 from runbooks.domain.errors import ApprovalError
-from runbooks.domain.ledger import EntryType
 from runbooks.domain.signed import POLICY_NAMESPACE, Activation
 from runbooks.domain.value import short
 from tasks.installation import Installation, open_installation
@@ -35,8 +34,10 @@ def run(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace, installation: Installation) -> int:
     say: Say = args.say
     policy = installation.active().policy
-    entry = installation.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))[-1]
-    signed = entry.actor.name if entry.body["signed_by_person"] else f"nobody ({entry.body['proof']})"
+    signatures = installation.signatures()
+    entry = signatures.activations[-1]
+    signer = signatures.signer(entry)
+    signed = signer or f"nobody ({entry.body['proof']})"
     say.line(
         f"Active configuration {short(entry.subject['configuration'])}, since {entry.at[:19]} UTC, signed by {signed}"
     )
@@ -69,7 +70,7 @@ def _show(args: argparse.Namespace, installation: Installation) -> int:
     )  # fmt: skip
     shown = {
         "configuration": entry.subject["configuration"], "activated_at": entry.at, "entry": entry.index,
-        "signed_by": entry.actor.name if entry.body["signed_by_person"] else None, "policy": policy.as_json(),
+        "signed_by": signer, "policy": policy.as_json(),
     }  # fmt: skip
     return say.result(shown)
 

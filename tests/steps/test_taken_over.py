@@ -111,6 +111,39 @@ def test_the_pauses_grow_to_four_hours_and_it_ends_with_its_right(
     assert len(failed) == 12, "each on record"
 
 
+def test_who_was_not_reached_hears_of_no_failure_that_is_over(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels(desk)
+    monkeypatch.setattr("tasks.telling._send", channels.send)
+    monkeypatch.setattr("tasks.telling.BETWEEN_TRIES_SECONDS", 0)
+    channels.away = {"chat", "pager"}
+    late(monkeypatch, desk, 2)
+    with away():
+        assert keeper(desk) == ["failed"]
+    late(monkeypatch, desk, 1)
+    assert keeper(desk) == ["failed", "undone"]
+    channels.away = set()
+    keeper(desk)
+    assert "quell: break-glass" not in [title for _, title in channels.heard]
+    assert status(desk) == "on", broken
+
+
+def test_a_later_try_is_told_to_no_channel_that_was_not_there(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels(desk)
+    monkeypatch.setattr("tasks.telling._send", channels.send)
+    late(monkeypatch, desk, 2)
+    with away():
+        assert keeper(desk) == ["failed"]
+        desk.change("policy.toml", 'chat = "file', 'mail = "file:secrets/mail"\nchat = "file')
+        desk.installation.activate(desk.installation.proposed(), KEEPER, {})
+        late(monkeypatch, desk, 60 * 24)
+        assert keeper(desk) == ["failed", "failed"]
+    assert "mail" not in [channel for channel, _ in channels.heard], broken
+
+
 def asked_by_hand(desk: Desk, incident: str, *people: str) -> dict[str, Any]:
     """`quell undo`, these people approve, and `quell undo` again: what became of it."""
 

@@ -116,7 +116,7 @@ def test_who_was_not_reached_hears_of_no_failure_that_is_over(
 ) -> None:
     channels = Channels(desk)
     monkeypatch.setattr("tasks.telling._send", channels.send)
-    monkeypatch.setattr("tasks.telling.BETWEEN_TRIES_SECONDS", 0)
+    monkeypatch.setattr("tasks.telling.clock", lambda: later(desk.installation.now(), 3600))  # each round tells again
     channels.away = {"chat", "pager"}
     late(monkeypatch, desk, 2)
     with away():

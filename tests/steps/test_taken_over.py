@@ -193,6 +193,22 @@ def test_another_consent_takes_over_nothing_that_may_have_arrived(
     assert (status(desk), len(written(desk, broken, EntryType.EFFECT_SENDING))) == ("off", sent)
 
 
+def test_the_replay_finds_what_was_taken_over_though_it_may_have_arrived(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late(monkeypatch, desk, 2)
+    with away(LOST):
+        assert keeper(desk) == ["failed"]
+    assert judged_again(desk, broken) == []
+    claimed = desk.installation.store.entries(broken, types=(EntryType.EFFECT_CLAIMED,))[-1]
+    desk.installation.pen(KEEPER).write(
+        EntryType.EFFECT_CLAIMED, "claimed/forged", incident=broken,
+        subject=claimed.subject | {"grant": "sha256:" + "9" * 64}, body={**claimed.body, "fence": 2},
+    )  # fmt: skip
+    (found,) = judged_again(desk, broken)
+    assert "before another right claims it; it may have been done" in found
+
+
 def test_a_re_enabling_that_failed_is_undone_under_another_consent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     incident = contained(desk)
     asked_back(desk, incident)

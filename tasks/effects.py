@@ -18,16 +18,11 @@ def nobody_knows(installation: Installation, incident_id: str, effect_key: str, 
     """Whether, after this error, it is unknown what became of the effect.
 
     What was sent before and has no certain outcome stays unknown when the right to it, or the way to it, is missing
-    now. Only an attempt that read back, and is itself on record as failed, says that it is not done.
+    now, and when a later attempt is refused there: the earlier one may still be on its way.
     """
     if isinstance(error, ContainmentError) and error.outcome is Outcome.UNKNOWN:
         return True
-    entries = _outcomes(installation, incident_id)
-    if not effects.may_have_arrived(entries, effect_key):
-        return False
-    claim = installation.store.claim_of(effect_key)
-    attempted = isinstance(error, ContainmentError) and claim is not None
-    return not (attempted and claim is not None and effects.has_failed(entries, effect_key, claim.fence))
+    return effects.may_have_arrived(_outcomes(installation, incident_id), effect_key)
 
 
 def _outcomes(installation: Installation, incident_id: str) -> list[LedgerEntry]:

@@ -15,6 +15,7 @@ from runbooks.domain.approval import (
 from runbooks.domain.audit import differences_of
 from runbooks.domain.case import acted_at, fences
 from runbooks.domain.configuration import Configuration
+from runbooks.domain.effects import is_not_done
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.judging import judge_request
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -91,16 +92,28 @@ class Consent(Past):
 
     def _claimed(self, entry: LedgerEntry) -> list[str]:
         """Whoever was let through to the act had a request that stood granted in the instant of the claim."""
-        fence = (str(entry.body["effect"]), int(entry.body["fence"]))
+        fence, wrong = (str(entry.body["effect"]), int(entry.body["fence"])), self._taken_over(entry)
         if "request" not in entry.subject or fence not in fences(e for e in self._entries if e.index > entry.index):
-            return []
+            return wrong
         now = max(e.at for e in self._entries if e.index <= entry.index)
         verdict = self._stood(entry, now, until=entry.index)
         if verdict.standing is Standing.GRANTED:
-            return []
+            return wrong
         return [
-            f"expected a request that stands granted when its act is claimed, found {verdict.standing}: {verdict.because}"
+            *wrong,
+            f"expected a request that stands granted when its act is claimed, found {verdict.standing}: {verdict.because}",
         ]
+
+    def _taken_over(self, entry: LedgerEntry) -> list[str]:
+        """Another right claims an effect only when nothing can have come of it under the one that claimed it before."""
+        before, effect = self._before(entry), str(entry.body["effect"])
+        claims = [e for e in before if e.type is EntryType.EFFECT_CLAIMED and e.body["effect"] == effect]
+        if not claims or claims[-1].subject["grant"] == entry.subject["grant"]:
+            return []
+        fence = int(claims[-1].body["fence"])
+        if is_not_done(before, effect, fence, dead=True):  # nobody can tell by now who was alive
+            return []
+        return [f"expected that nothing came of {effect} before another right claims it; it may have been done"]
 
     def _stood(self, entry: LedgerEntry, now: Instant, *, until: int) -> RequestVerdict:
         """The verdict on the entry's request at this time, from the decisions up to and including the entry `until`."""

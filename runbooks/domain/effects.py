@@ -30,18 +30,13 @@ def may_have_arrived(entries: Iterable[LedgerEntry], effect_key: str, *, besides
     return bool(sent - failed - {besides})
 
 
-def has_failed(entries: Iterable[LedgerEntry], effect_key: str, fence: int) -> bool:
-    """Whether the claim with this fence is on record as failed."""
-    return any(e.type is EntryType.EFFECT_FAILED and e.body.get("fence") == fence for e in _of(entries, effect_key))
-
-
 def is_not_done(entries: Iterable[LedgerEntry], effect_key: str, fence: int, *, dead: bool = False) -> bool:
     """Rules 2 and 3. `fence`: of the newest claim; `dead`: its holder is certainly dead."""
     mine = _of(entries, effect_key)
     if any(entry.type in _DONE for entry in mine) or may_have_arrived(mine, effect_key):
         return False
-    unknown = any(e.type is EntryType.EFFECT_UNKNOWN and e.body.get("fence") == fence for e in mine)
-    return has_failed(mine, effect_key, fence) or (dead and not unknown)
+    said = {entry.type for entry in mine if entry.body.get("fence") == fence}
+    return EntryType.EFFECT_FAILED in said or (dead and EntryType.EFFECT_UNKNOWN not in said)
 
 
 def _of(entries: Iterable[LedgerEntry], effect_key: str) -> list[LedgerEntry]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runbooks.domain.effects import has_failed, is_not_done, may_have_arrived
+from runbooks.domain.effects import is_not_done, may_have_arrived
 from runbooks.domain.ledger import Actor, ActorKind, Draft, EntryType, LedgerEntry
 
 EFFECT = "effect/one"
@@ -65,4 +65,3 @@ def test_what_is_certainly_not_done(
     known = entries(*said)
     assert is_not_done(known, EFFECT, fence) is alive
     assert is_not_done(known, EFFECT, fence, dead=True) is dead
-    assert has_failed(known, EFFECT, fence) is ((FAILED, fence) in said)

@@ -12,7 +12,7 @@ from runbooks.domain.ledger import EntryType
 from tasks import giving_back
 from tasks.approval import plan_of, requests_of, settle, verdict_on
 from tasks.authority import LedgerAuthority
-from tasks.connectors._signals import MissingError, NotDoneError
+from tasks.connectors._signals import MaybeDoneError, MissingError, NotDoneError, SignalError
 from tasks.connectors.memory import Memory
 from tasks.containment import contain
 from tasks.giving_back import give_back
@@ -115,20 +115,59 @@ def test_a_give_back_that_was_sent_is_finished_under_its_own_consent(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     incident = contained(desk)
-
-    def undo() -> dict[str, Any]:
-        line: dict[str, Any] = desk("undo", incident, "--action", TOOL, "--json").json["acts"][0]
-        return line
-
-    request = undo()["request"]
-    for person in ("dora", "cleo"):
-        desk.approve(request, person)
-    cut(undo)
+    approve(desk, undo(desk, incident)["request"])
+    cut(lambda: undo(desk, incident))
     assert status(desk) == "on"
     late(monkeypatch, desk, 24 * 60)
-    assert (undo()["outcome"], len(requests_of(desk.installation, incident))) == ("undone", 3)
+    assert (undo(desk, incident)["outcome"], len(requests_of(desk.installation, incident))) == ("undone", 3)
     assert written(desk, incident, EntryType.EFFECT_UNDONE)[0]["recovered"] is True
     assert judged_again(desk, incident) == []
+
+
+def undo(desk: Desk, incident: str) -> dict[str, Any]:
+    line: dict[str, Any] = desk("undo", incident, "--action", TOOL, "--json").json["acts"][0]
+    return line
+
+
+def approve(desk: Desk, request: str) -> None:
+    for person in ("dora", "cleo"):
+        assert desk.approve(request, person).code == 0
+
+
+def test_a_give_back_that_never_was_let_through_is_done_under_the_consent_in_its_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = contained(desk)
+    old = undo(desk, incident)["request"]
+    approve(desk, old)
+    cut(lambda: undo(desk, incident), "photographed")
+    late(monkeypatch, desk, 24 * 60)
+    new = undo(desk, incident)["request"]
+    assert new != old
+    approve(desk, new)
+    assert undo(desk, incident)["outcome"] == "undone"
+    assert status(desk) == "on"
+
+
+def test_a_give_back_that_may_have_arrived_is_finished_under_the_consent_that_it_was_sent_under(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though people consented once more since: that consent takes over nothing that may be done."""
+    incident = contained(desk)
+    approve(desk, undo(desk, incident)["request"])
+
+    def refuse(*_: Any) -> None:
+        raise NotDoneError("503 service unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "_restore", refuse)
+        assert undo(desk, incident)["outcome"] == "failed"
+    late(monkeypatch, desk, 24 * 60)
+    new = undo(desk, incident)["request"]
+    cut(lambda: give_back.fn(incident, TOOL, Purpose.UNDO))
+    approve(desk, new)
+    assert undo(desk, incident)["outcome"] == "undone"
+    assert len(desk.world["effects"]) == 3, "two acts, one of them given back once"
 
 
 def test_a_re_enabling_that_was_sent_is_finished_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,28 +207,42 @@ def test_what_was_sent_is_not_called_failed_when_the_far_side_cannot_be_read(
     finished(desk, sent)
 
 
+def test_what_was_lost_is_not_called_failed_when_it_is_refused_the_next_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = planned_and_refused(desk, monkeypatch, MaybeDoneError("it did not answer"), "unknown")
+    planned_and_refused(desk, monkeypatch, NotDoneError("403 forbidden"), "unknown", incident)
+    assert stands(desk, incident) is ContainmentStatus.UNKNOWN
+    assert contain.fn(incident, TOOL) == "effective", "the same consent goes on"
+
+
 def test_what_was_refused_there_and_is_refused_here_has_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can have arrived, so nobody has to look."""
-    incident = planned_and_refused(desk, monkeypatch)
+    incident = planned_and_refused(desk, monkeypatch, NotDoneError("403 forbidden"), "failed")
     close_incident.fn(incident, "not_contained")
     assert contain.fn(incident, TOOL) == "failed"
     assert stands(desk, incident) is ContainmentStatus.FAILED
     assert not written(desk, incident, EntryType.EFFECT_UNKNOWN)
 
 
-def planned_and_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> str:
-    incident = desk.declare()
-    desk.respond(incident)
-    for request in requests_of(desk.installation, incident):
-        for person in ("ana", "cleo"):
-            desk.approve(request.id, person)
+def planned_and_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, signal: SignalError, status_: str, incident: str = ""
+) -> str:
+    """People consented, and the far side answers with this; then the act has this status."""
+    if not incident:
+        incident = desk.declare()
+        desk.respond(incident)
+        for request in requests_of(desk.installation, incident):
+            for person in ("ana", "cleo"):
+                desk.approve(request.id, person)
 
     def refuse(*_: Any) -> None:
-        raise NotDoneError("403 forbidden")
+        raise signal
 
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "_apply", refuse)
-        assert contain.fn(incident, TOOL) == "failed"
+        patch.setattr("tasks.connectors._sending.GLANCE_SECONDS", 1000)
+        assert contain.fn(incident, TOOL) == status_
     return incident
 
 

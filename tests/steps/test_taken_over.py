@@ -111,6 +111,39 @@ def test_the_pauses_grow_to_four_hours_and_it_ends_with_its_right(
     assert len(failed) == 12, "each on record"
 
 
+def test_who_was_not_reached_hears_of_no_failure_that_is_over(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels(desk)
+    monkeypatch.setattr("tasks.telling._send", channels.send)
+    monkeypatch.setattr("tasks.telling.clock", lambda: later(desk.installation.now(), 3600))  # each round tells again
+    channels.away = {"chat", "pager"}
+    late(monkeypatch, desk, 2)
+    with away():
+        assert keeper(desk) == ["failed"]
+    late(monkeypatch, desk, 1)
+    assert keeper(desk) == ["failed", "undone"]
+    channels.away = set()
+    keeper(desk)
+    assert "quell: break-glass" not in [title for _, title in channels.heard]
+    assert status(desk) == "on", broken
+
+
+def test_a_later_try_is_told_to_no_channel_that_was_not_there(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels(desk)
+    monkeypatch.setattr("tasks.telling._send", channels.send)
+    late(monkeypatch, desk, 2)
+    with away():
+        assert keeper(desk) == ["failed"]
+        desk.change("policy.toml", 'chat = "file', 'mail = "file:secrets/mail"\nchat = "file')
+        desk.installation.activate(desk.installation.proposed(), KEEPER, {})
+        late(monkeypatch, desk, 60 * 24)
+        assert keeper(desk) == ["failed", "failed"]
+    assert "mail" not in [channel for channel, _ in channels.heard], broken
+
+
 def asked_by_hand(desk: Desk, incident: str, *people: str) -> dict[str, Any]:
     """`quell undo`, these people approve, and `quell undo` again: what became of it."""
 
@@ -158,6 +191,22 @@ def test_another_consent_takes_over_nothing_that_may_have_arrived(
     assert "may have been done under that" in line["because"]
     assert "nobody knows whether it came back" in str(written(desk, broken, EntryType.PERSON_NEEDED))
     assert (status(desk), len(written(desk, broken, EntryType.EFFECT_SENDING))) == ("off", sent)
+
+
+def test_the_replay_finds_what_was_taken_over_though_it_may_have_arrived(
+    desk: Desk, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late(monkeypatch, desk, 2)
+    with away(LOST):
+        assert keeper(desk) == ["failed"]
+    assert judged_again(desk, broken) == []
+    claimed = desk.installation.store.entries(broken, types=(EntryType.EFFECT_CLAIMED,))[-1]
+    desk.installation.pen(KEEPER).write(
+        EntryType.EFFECT_CLAIMED, "claimed/forged", incident=broken,
+        subject=claimed.subject | {"grant": "sha256:" + "9" * 64}, body={**claimed.body, "fence": 2},
+    )  # fmt: skip
+    (found,) = judged_again(desk, broken)
+    assert "before another right claims it; it may have been done" in found
 
 
 def test_a_re_enabling_that_failed_is_undone_under_another_consent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

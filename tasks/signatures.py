@@ -2,7 +2,7 @@
 
 Rules of `Signatures.fault`, in order:
 1. What must be signed (`bundle.must_be_signed`) has a signature. What need not be, and has none, is not judged here.
-2. It was signed for this incident.
+2. It was signed for this incident, or (another archetype) for the one that this incident continues.
 3. An activation was signed for exactly this step, from the configuration that was active to the one that it names, by
    an owner of the former's policy where that names owners.
 4. The signature holds over what was said, in its own namespace, by a key that the configuration that was active right
@@ -96,7 +96,8 @@ class Signatures:
             needed = bundle.must_be_signed(entry, say.owners)
             return f"expected a signature under {_in_words(entry)}, found none" if needed else ""
         said, proof, namespace = signed
-        if said.get("incident", entry.incident) != entry.incident:  # 2
+        continues = entry.body.get("continues") if entry.type is EntryType.INCIDENT_RECLASSIFIED else None
+        if said.get("incident", entry.incident) not in (entry.incident, continues):  # 2
             return "it was signed for another incident"
         return _wrong_form(entry, said, active, say) or _unproven(said, proof, namespace, say)
 
@@ -158,6 +159,6 @@ def write_over(
     """Write what a person said, once. What nobody signed and stands under the key already does not swallow it."""
     while True:
         written = writer.write(kind, key, incident=incident, subject=subject, body=body)
-        if (written.subject, written.body.get("proof")) == (subject, body["proof"]) or not fault(written):
+        if (written.subject, written.body.get("proof")) == (subject, body.get("proof")) or not fault(written):
             return written
         key += f"/{written.index}"

@@ -54,11 +54,11 @@ def a_waiver(place: Installation, incident: str, proof: dict[str, Json], of: str
     return said
 
 
-def an_activation(place: Installation, body: dict[str, Json]) -> LedgerEntry:
+def an_activation(place: Installation, body: dict[str, Json], key: str = "") -> LedgerEntry:
     """The files become active, says an entry by nobody."""
     files = load_configuration(place.settings)
     return place.pen(INSTALLATION).write(
-        EntryType.CONFIGURATION_ACTIVATED, f"forged/{place.store.size()}", subject={"configuration": place.keep(files)},
+        EntryType.CONFIGURATION_ACTIVATED, key or f"forged/{place.store.size()}", subject={"configuration": place.keep(files)},
         body={**body, "signed_by_person": True, "previous": place.signatures().activations[-1].leaf},
     )  # fmt: skip
 

@@ -10,9 +10,9 @@ from runbooks.domain.approval import Answer, ApprovalRequest, Proof, Standing
 from runbooks.domain.ledger import Draft, EntryType, LedgerEntry
 from runbooks.domain.value import Json
 from tasks import signatures, verifier
-from tasks.approval import plan_of, requests_of, verdict_on
+from tasks.approval import plan_of, requests_of, settle, verdict_on
 from tasks.decisions import statement_for
-from tasks.ledger import KEEPER, clock
+from tasks.ledger import KEEPER, clock, flow_actor
 from tasks.proofs import sign_ssh, verify_bytes
 from tests.steps.desk import Desk
 from tests.steps.forging import (
@@ -113,6 +113,18 @@ def test_a_forged_answer_under_the_key_of_a_real_one_does_not_swallow_it(
         )  # fmt: skip
         assert verdict_on(place, request).standing is Standing.DENIED, ran
     assert len(place.store.entries(types=(EntryType.DECISION_RECORDED,))) == 2, "the real one is there once"
+
+
+def test_the_replay_counts_exactly_who_signed(asked: tuple[Desk, str, ApprovalRequest]) -> None:
+    """The consent of two who signed agrees with the record, though a forged answer stands before theirs."""
+    desk, incident, request = asked
+    place = desk.installation
+    forged = a_decision(place, request, "cleo")
+    for person in ("ana", "ben"):
+        desk.approve(request.id, person)
+    verdict = settle(place.pen(flow_actor("test")), request, verdict_on(place, request))
+    assert (verdict.standing, verdict.approvers) == (Standing.GRANTED, ("ana", "ben"))
+    assert [line.partition(":")[0] for line in faults(place, incident)] == [f"entry {forged.index}"]
 
 
 def test_a_signature_is_computed_once_per_process(

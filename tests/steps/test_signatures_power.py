@@ -155,6 +155,21 @@ def test_an_activation_that_no_owner_signed_is_passed_over(desk: Desk, tmp_path:
     assert found_in_a_bundle(place, later, tmp_path / "later") == ([], []), "what rests on none of it is sound"
 
 
+def test_an_activation_forged_under_the_key_of_the_real_one_does_not_swallow_it(desk: Desk) -> None:
+    desk.change(*OWNED)
+    desk.declare()
+    place, policy = desk.installation, desk.home / "config" / "policy.toml"
+    old, new = 'owners = ["ana"]', 'owners = ["ana", "cleo"]'
+    text, last = policy.read_text(), place.signatures().activations[-1]
+    desk.change("policy.toml", old, new)
+    wanted = load_configuration(place.settings).digest()
+    an_activation(place, {"proof": "nobody"}, f"configuration/{last.index}/{wanted}")
+    policy.write_text(text)
+    activate_signed(place, desk.keys["ana"], old, new)
+    assert place.active_digest() == wanted
+    assert len(place.signatures().strays) == 1
+
+
 def _signed_by_ben(desk: Desk, place: Installation) -> dict[str, Json]:
     return signed_step(desk, place, "ben")
 

@@ -67,6 +67,9 @@ def test_locks_are_extended_while_it_is_open_and_not_afterwards(desk: Desk, far:
     location = far.new_bucket()
     place = locked_for(desk, far, location, 1)
     place.activate_if_fresh()
+    first = place.active_digest()
+    desk.change("policy.toml", "probes_in_a_row = 1", "probes_in_a_row = 2")
+    place.activate(place.proposed(), KEEPER, {"proof": "a test"})
     incident = desk.declare()
     seal_now(place, place.pen(flow_actor("test")), incident)
     assert AnchorDuty(place).keep()
@@ -85,7 +88,7 @@ def test_locks_are_extended_while_it_is_open_and_not_afterwards(desk: Desk, far:
     extended = {key.rpartition("/")[2] for key, time in left.items() if "/objects/" in key and time > WEEK}
     assert len(packs) > 2
     assert packs <= extended
-    rights = (place.active_digest(), *place.active().runbooks.values())
+    rights = (first, place.active_digest(), *place.active().runbooks.values())
     assert {digest[9:] for digest in rights} <= extended
     assert [time > WEEK for key, time in left.items() if "-heads/" in key] == [True], "the newest head too"
     (entry,) = place.store.entries(types=(EntryType.LOCKS_EXTENDED,))

@@ -24,6 +24,7 @@ from runbooks.domain.errors import ApprovalError
 from runbooks.domain.instants import Instant, later
 from runbooks.domain.ledger import Actor, EntryType, LedgerEntry
 from runbooks.domain.signed import BREAK_GLASS_NAMESPACE, BreakGlass
+from runbooks.domain.situation import UNTIL_REVIEWED, UNTIL_UNDONE
 from tasks.approval import judge_all, plan_of
 from tasks.authority import gives_back_until
 from tasks.containment import act
@@ -172,7 +173,10 @@ def end_overdue(installation: Installation, writer: Pen) -> None:
         if outcome not in GIVEN_BACK:
             writer.write(
                 EntryType.PERSON_NEEDED, f"glass-ended-needs/{digest}", incident=glass.incident,
-                body={"action": glass.body["action"], "because": f"break-glass: {because}; a person must look"},
+                body={
+                    "action": glass.body["action"], "because": f"break-glass: {because}; a person must look",
+                    "until": [UNTIL_UNDONE, UNTIL_REVIEWED],
+                },
             )  # fmt: skip
         if not tries:
             tell_left(installation, writer, ended)

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pydantic import ValidationError
-
 from runbooks.domain import bundle
 from runbooks.domain.approval import Statement
 from runbooks.domain.errors import QuellError
@@ -41,7 +39,7 @@ class _Say:
         """None when it is not there, or is no configuration."""
         try:
             told = json.loads(data or b"")
-            people = {str(name): tuple(map(str, one["ssh_keys"])) for name, one in told["people"].items()}
+            people = {str(name): tuple(map(str, one.get("ssh_keys", ()))) for name, one in told["people"].items()}
             return cls(tuple(map(str, told["policy"].get("owners", ()))), people)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -85,6 +83,14 @@ class Signatures:
         """Why a person did not sign this entry that had to; "" when it is signed, or nobody had to."""
         if entry.type not in bundle.SIGNED:
             return ""
+        if entry.type is EntryType.CONFIGURATION_ACTIVATED and "configuration" not in entry.subject:
+            return "it names no configuration"
+        try:
+            return self._fault(entry)
+        except (ValueError, TypeError, RecursionError):
+            return "what was signed is not of the form that it should have"
+
+    def _fault(self, entry: LedgerEntry) -> str:
         active = self.active_before(entry)
         if active is None and entry.type in (EntryType.CONFIGURATION_ACTIVATED, EntryType.SIGNAL_RECEIVED):
             return ""
@@ -120,15 +126,11 @@ def _in_words(entry: LedgerEntry) -> str:
 
 
 def _wrong_form(entry: LedgerEntry, said: dict[str, Json], active: Digest, say: _Say) -> str:
-    """Rule 3, and that a decision is one."""
-    try:
-        if entry.type is EntryType.DECISION_RECORDED:
-            Statement.model_validate(said)
-        if entry.type is EntryType.CONFIGURATION_ACTIVATED:
-            following = entry.subject["configuration"]
-            return Activation.model_validate(said).fault(active, following, say.owners)
-    except ValidationError:
-        return "what was signed is not of the form that it should have"
+    """Rule 3; ValidationError when what was signed is not what it should be."""
+    if entry.type is EntryType.DECISION_RECORDED:
+        Statement.model_validate(said)
+    if entry.type is EntryType.CONFIGURATION_ACTIVATED:
+        return Activation.model_validate(said).fault(active, entry.subject["configuration"], say.owners)
     return ""
 
 

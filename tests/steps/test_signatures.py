@@ -145,6 +145,21 @@ def test_a_signature_is_computed_once_per_process(
     assert computed == ["cleo"]
 
 
+def test_what_is_not_of_its_form_is_not_signed_and_stops_nothing(desk: Desk) -> None:
+    desk.declare()
+    place = desk.installation
+    proof = proof_of(place, "ana", "-----")
+    noise = place.vault.put(b"{no json")
+    waived = _entry(EntryType.EVIDENCE_WAIVED, {"proof": proof}).model_copy(update={"subject": {"waiver": noise}})
+    decided = _entry(EntryType.DECISION_RECORDED, {"proof": proof, "statement": {"person": "ana", "answer": 7}})
+    for entry in (waived, decided):
+        late = entry.model_copy(update={"index": place.store.size()})
+        assert place.signatures().fault(late) == "what was signed is not of the form that it should have"
+    active = place.active_digest()
+    place.pen(KEEPER).write(EntryType.CONFIGURATION_ACTIVATED, "forged", body={"proof": "none"})
+    assert place.active_digest() == active, "one that names no configuration is passed over, whoever owns the policy"
+
+
 def test_what_must_be_signed_is_the_same_for_both_verifiers() -> None:
     always = {kind.value for kind in bundle.SIGNED if bundle.must_be_signed(_entry(kind, {}), ())}
     assert always - {"decision_recorded"} == set(verifier.ALWAYS_SIGNED)

@@ -8,7 +8,8 @@ Rules of `judge_request`, in order:
    Whose time ends carries no yes from then on, until the act is claimed: what was claimed may be finished.
 3. The requester never counts, nor anybody whom the request excludes, nor a deputy of either.
 4. The proof must be of a kind that the request accepts, and was verified when the decision arrived. A signature was
-   verified again when the entry was read: that an entry says so is not enough. An SSH key must still be listed, whatever its comment; a code's secret must still be the same reference.
+   verified again when the entry was read: that an entry says so is not enough. An SSH key must still be listed, whatever
+   its comment; a code's secret must still be the same reference.
 5. A decision after the expiry does not count.
 6. One person counts once: the first answer that counts is the one. A withdrawal takes it back, once and for good, but
    not after the act was claimed: from then on `quell undo` is the way.

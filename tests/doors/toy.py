@@ -37,7 +37,7 @@ def quick(path: str):
     note(path, "begin")
     get_run_logger().info("the flow itself says: " + Path(path).name)
     one()
-    time.sleep(0.2)
+    time.sleep(1.0 if "burst" in path else 0.2)
     note(path, "end")
 
 @flow

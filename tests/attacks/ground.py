@@ -133,10 +133,16 @@ class Ground:
             if not forms:
                 return None
             run = self.api.call("GET", f"/flow_runs/{forms[-1].flow_run_id}", missing=None)
-            return run if run and run["state"]["type"] == "PAUSED" else None
+            return run if run and run["state"]["type"] == "PAUSED" and self._has_form(forms[-1]) else None
 
         found: dict[str, Any] = until(waits, f"{incident} waits for people", seconds)
         return found
+
+    def _has_form(self, suspended: LedgerEntry) -> bool:
+        """A run that suspends is paused a moment before its form is there, and whoever resumes it then is sent away."""
+        where = f"/flow_runs/{suspended.flow_run_id}/input/filter"
+        found = self.api.call("POST", where, {"prefix": "suspended-", "limit": 50})
+        return f"suspended-{suspended.body['form']}-schema" in {str(one["key"]) for one in found}
 
     def asked(self, request: ApprovalRequest) -> None:
         """Put a request of our own making on record, as if the response had asked it."""

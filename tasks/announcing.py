@@ -1,6 +1,7 @@
 """Telling people that an incident is there: once per incident and severity, once for a whole storm. A duty of the keeper.
 
-A storm is as severe as the worst in it, so whoever makes many cheap incidents hides none that matters.
+A storm is as severe as the worst in it, so whoever makes many cheap incidents hides none that matters. What comes after
+somebody closed the storm is told by itself.
 
 And calling them when a response cannot go on, or ended, without what it wanted: on record and told, once each.
 
@@ -25,13 +26,16 @@ def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
     """Tell whoever policy names that this incident is there, and how severe; of a storm once for all of it."""
     incident = installation.incident(incident_id)
     severity = incident.severity.severity
-    if incident.storm not in (None, incident.id):
+    if (
+        incident.storm not in (None, incident.id)
+        and writer.last(str(incident.storm), EntryType.INCIDENT_CLOSED) is None
+    ):
         storm, because = str(incident.storm), f"{incident_id}, which is one of it, is {severity}"
         worse = incident.severity.model_copy(update={"reasons": ()})
         if raise_severity(installation, writer, storm, worse, f"worse-in-storm/{storm}/{severity}", because):
             announce(installation, writer, storm)
         return
-    what = "a storm of incidents" if incident.storm else incident.archetype.shown
+    what = "a storm of incidents" if incident.storm == incident.id else incident.archetype.shown
     tell_people(
         installation, writer, f"opened/{incident_id}/{severity}", incident=incident_id,
         channels=_channels(installation, incident_id),

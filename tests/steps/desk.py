@@ -215,14 +215,18 @@ class Desk:
             "approve", request, "--as", person, "--key", str(self.keys[person]), "--reason", "seen it", "--json"
         )
 
-    def contain(self, incident: str) -> None:
-        """Two people approve everything, and the acts are done."""
+    def consent(self, incident: str) -> None:
+        """Two people approve everything, and that it is settled is written, as the gate does."""
         for waits in self("inbox", "--json").json["requests"]:
             for person in ("ana", "cleo"):
                 self.approve(waits["request"], person)
         place = self.installation
         for request in requests_of(place, incident):
             settle(place.pen(flow_actor("test")), request, verdict_on(place, request))
+
+    def contain(self, incident: str) -> None:
+        """Two people approve everything, and the acts are done."""
+        self.consent(incident)
         for action in plan_of(self.installation, incident).actions:
             assert contain.fn(incident, action.id) in ("effective", "unverified")
 

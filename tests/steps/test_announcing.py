@@ -91,6 +91,15 @@ def test_a_storm_is_as_severe_as_the_worst_in_it(desk: Desk, chat: Receiver, int
     house = place.store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
     steps = Replay(place.store.entries(storm), house, place.vault.get, listed_fingerprints).steps()
     assert [step.differences for step in steps if step.outcome is Outcome.DIFFERS] == []
+    place.pen(flow_actor("test")).write(
+        EntryType.INCIDENT_CLOSED, "closed", incident=storm, body={"ending": "evidence_only"}
+    )
+    after = str(intake.take(a_signal("26", 26, entity="e26"), classified=a_classified(Severity.SEV1))[0].incident)
+    dispatcher.open_all()
+    announcer.announce(after, clock())
+    assert [one["title"] for one in chat.heard][1:] == ["quell: SEV1 prompt-injection on helper (DRILL)"], (
+        "nobody is told of a closed storm"
+    )
     dispatcher.store.close()
 
 

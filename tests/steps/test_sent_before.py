@@ -4,11 +4,10 @@ import pytest
 
 from runbooks.domain.containment import ContainmentAction
 from runbooks.domain.ledger import EntryType
-from tasks.approval import plan_of, requests_of, settle, verdict_on
+from tasks.approval import plan_of
 from tasks.connectors._signals import Act, MaybeDoneError, NotDoneError
 from tasks.connectors.memory import Memory
 from tasks.containment import contain
-from tasks.ledger import flow_actor
 from tests.steps.desk import Desk
 from tests.steps.glass import status, written
 
@@ -23,11 +22,7 @@ def granted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(Memory, "_repeatable", lambda *_: False)
     incident = desk.declare()
     desk.respond(incident)
-    place = desk.installation
-    for request in requests_of(place, incident):
-        for person in ("ana", "cleo"):
-            desk.approve(request.id, person)
-        settle(place.pen(flow_actor("test")), request, verdict_on(place, request))
+    desk.consent(incident)
     return incident
 
 

@@ -21,7 +21,7 @@ from tasks.containment import contain, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import request_approvals, take_in_answers
 from tasks.giving_back import give_back
-from tasks.giving_way import give_way
+from tasks.giving_way import give_way, others_come_first, step_back
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest
 from tasks.outcome import (
@@ -48,6 +48,7 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
     told = start.model_dump(mode="json")
     incident = open_response(told, archetype)
     with respond(incident, start_digest(told)):
+        step_back(incident)
         _act_on_consent(incident)
         take_in_answers(incident)
         _act_on_consent(incident)
@@ -73,7 +74,7 @@ def seal(incident: str) -> None:
     while not ended.wait(GLANCE_SECONDS):
         if is_waived(incident):
             return
-        if not shown:
+        if not shown and not others_come_first(incident):
             show_incident(incident)
             shown = True
     sealing.result()
@@ -81,6 +82,7 @@ def seal(incident: str) -> None:
 
 def inform(incident: str) -> None:
     """What is known by now, for people: the brief, whom it reached, what is sealed. What is urgent was done before."""
+    give_way(incident)
     show_incident(incident)
     if is_sealed(incident):
         list_affected(incident)
@@ -97,9 +99,7 @@ def contain_at_once(incident: str) -> None:
 
     Once it acted, other incidents' first acts go before what this one has to show.
     """
-    if _contain_all(incident, lambda: acts_to_do_at_once(incident)):
-        give_way(incident)
-        show_containment(incident)
+    _contain_and_show(incident, lambda: acts_to_do_at_once(incident))
 
 
 async def contain_with_consent(incident: str) -> ContainmentVerdict:
@@ -116,6 +116,7 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
 
 def _contain_and_show(incident: str, actions: Callable[[], list[str]]) -> None:
     if _contain_all(incident, actions):
+        give_way(incident)
         show_containment(incident)
 
 

@@ -1,9 +1,14 @@
 """Containment first, everybody's: what can wait in one response waits while other responses have not even begun.
 
-A page for people takes the engine as long as the start of a run. In a burst of thirty incidents on two cores the last
-one would otherwise begin only when the first ones have drawn all their pages.
+A page for people takes the engine as long as the start of a run, and so do ten of the events by which it draws a run's
+tasks. In a burst of thirty incidents on two cores the last one would otherwise begin only when the first ones have drawn
+all their pages.
+
+A process that is to act at once holds back what it has to tell the engine beside its response (events of its tasks, lines
+of its log) until its first acts are done and it has given way to others; never for longer than `LONGEST_SECONDS`.
 """
 
+import os
 import time
 from contextlib import suppress
 
@@ -15,11 +20,47 @@ from tasks.waiting import pause
 LONGEST_SECONDS = 10.0
 """People wait for these pages: a flood of signals holds nobody up for longer."""
 GLANCE_SECONDS = 0.25
+LOWER_BY = 5
+"""A third of the processor that another process gets which wants it at the same time."""
+
+
+class _Voice:
+    """Of this process, which serves one run."""
+
+    silent_until = 0.0
+
+
+def hold_back() -> None:
+    """From now on this process tells the engine only what its response needs, until it gave way once, or for a while."""
+    _Voice.silent_until = time.monotonic() + LONGEST_SECONDS
+
+
+def holds_back() -> bool:
+    """Whether it still does."""
+    return time.monotonic() < _Voice.silent_until
+
+
+def speak() -> None:
+    """Hold nothing back any more."""
+    _Voice.silent_until = 0.0
+
+
+def others_come_first(incident_id: str) -> bool:
+    """Whether other responses wait for their run now."""
+    with suppress(QuellError):
+        return others_wait_to_begin(here(), incident_id)
+    return False
+
+
+def step_back(incident_id: str) -> None:
+    """In a burst, those that have not begun have the processor first; this process keeps its lower place to its end."""
+    if others_come_first(incident_id):
+        os.nice(LOWER_BY)
 
 
 def give_way(incident_id: str) -> None:
     """Wait, for a while, until no other response waits for its run. It is a courtesy: whatever fails ends it."""
-    installation, until = here(), time.monotonic() + LONGEST_SECONDS
-    with suppress(QuellError):
-        while time.monotonic() < until and others_wait_to_begin(installation, incident_id):
-            pause(GLANCE_SECONDS)
+    until = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < until and others_come_first(incident_id):
+        pause(GLANCE_SECONDS)
+    speak()

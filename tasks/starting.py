@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Pending, Scheduled
+from prefect.states import Running, Scheduled
 
 from runbooks.domain.errors import BookError, UnreachableError
 from runbooks.domain.identifiers import incident_tag
@@ -27,9 +27,12 @@ _KNOWN_ALREADY = {"system": "see the incident", "what_happened": "see the incide
 
 
 HANDED = "handed to the worker of this machine"
-"""How the state of such a run begins; what follows tells one try from another."""
-TAKEN_WITHIN_SECONDS = 5
-"""A run that was handed over is running by then; on a machine that is too busy for that, the lease decides."""
+"""How the state of such a run begins; what follows tells one try from another.
+
+It is created as Running: its process need not ask to be let in, which takes the engine as long as creating it does.
+"""
+TAKEN_WITHIN_SECONDS = 12
+"""The process of a run that was handed over is named by then (`flows/doors/after_starts.py`); else the lease decides."""
 START_PATIENCE_SECONDS = 10
 """How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
 
@@ -114,7 +117,7 @@ class Starter:
             return str(_create(self._client, deployment, incident_id, 0, drill=drill).id)
         with place:
             mark = f"{HANDED} ({secrets.token_hex(6)})"
-            run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Pending(message=mark))
+            run = _create(self._client, deployment, incident_id, 0, drill=drill, state=Running(message=mark))
             if run.state is None or run.state.message != mark:
                 self._unsure[run.id] = time.monotonic()  # from an earlier try, whose answer was lost or who died
             elif run.work_pool_name != pool:  # somebody moved the deployment since it was read
@@ -146,11 +149,16 @@ class Starter:
             client.__exit__(None, None, None)
 
 
+def is_handed(state: State) -> bool:
+    """Whether a run in this state was created as Running, for a worker that takes it, and said nothing else since."""
+    return str(state.message).startswith(HANDED)
+
+
 def _waits_for_nobody(run: FlowRun) -> bool:
     state = run.state
     if state is None or run.infrastructure_pid:
         return False
-    return state.is_pending() and str(state.message).startswith(HANDED)
+    return state.is_running() and is_handed(state)
 
 
 def _into_the_queue(client: SyncPrefectClient, run: FlowRun) -> None:

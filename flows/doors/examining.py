@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -67,13 +68,16 @@ def _objections(
 class Examiner:
     """Examines runs, and remembers the deployments to which there was no objection.
 
-    A run of one that is known can begin before the server was asked again; who does that asks beside the start.
+    A run of one that is known can begin before the server was asked again; who does that asks soon after.
     """
 
     listed: tuple[Listed, ...]
     flow_names: Mapping[str, str]
     """Entry point to the flow's own name, of what imports here."""
     _known: dict[UUID, tuple[DeploymentResponse, Flow]] = field(default_factory=dict)
+    _asked_at: dict[UUID, float] = field(default_factory=dict)
+    """When each of them was asked about last, time.monotonic."""
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def at_once(self, flow_run: FlowRun) -> Examined | None:
         """By what is known; None when its deployment is not."""
@@ -84,6 +88,7 @@ class Examiner:
         """From what the server says now."""
         if flow_run.deployment_id is None:
             return Examined(refusal(flow_run, None, None, self.listed, {}))
+        asked_at = monotonic()
         try:
             deployment, flow = await asyncio.gather(
                 client.read_deployment(flow_run.deployment_id), client.read_flow(flow_run.flow_id)
@@ -94,7 +99,17 @@ class Examiner:
         self._known.pop(deployment.id, None)
         if not self._judged(FlowRun(flow_id=flow.id), deployment, flow).objection:
             self._known[deployment.id] = deployment, flow
+            self._asked_at[deployment.id] = asked_at
         return self._judged(flow_run, deployment, flow)
+
+    async def examine_since(self, began: float, client: PrefectClient, flow_run: FlowRun) -> Examined:
+        """The same; what the server said of this deployment after `began` (time.monotonic) need not be asked for twice."""
+        async with self._asking:
+            if flow_run.deployment_id and self._asked_at.get(flow_run.deployment_id, 0.0) > began:
+                known = self.at_once(flow_run)
+                if known is not None:
+                    return known
+            return await self.examine(client, flow_run)
 
     def forget(self, flow_run: FlowRun) -> None:
         """Examine its deployment before the next start."""

@@ -1,7 +1,7 @@
 """The short way from the dispatcher to the worker of the same home: a new response begins without asking the engine twice.
 
 1. The dispatcher asks whether there is room; the worker keeps a place free for it.
-2. The dispatcher creates the run, as one that a worker has taken already, and hands it over as the engine told it.
+2. The dispatcher creates the run, as one that is at work already, and hands it over as the engine told it.
 3. The worker examines it like any other and starts it. What it refuses to take, the dispatcher puts into the queue.
 4. Nobody there, or no room: the run waits in the queue from the beginning, where every worker finds it.
 5. No answer: whether it was taken shows in the run itself, a few seconds later (`tasks/starting.py`); only one that

@@ -19,6 +19,7 @@ from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.engine import has_form, paused_of, runs_of, state_name
 from tasks.installation import Installation
 from tasks.ledger import clock
+from tasks.starting import is_handed
 
 log = logging.getLogger("quell.keeper")
 
@@ -128,7 +129,8 @@ def is_starting(run: FlowRun) -> bool:
     age = age_of(run.state.timestamp)
     if run.state.is_running() and age < SLOW_START_SECONDS and process_lives(run):
         return True
-    return age < STARTING_SECONDS.get(state_name(run.state), 0)
+    name = "Pending" if is_handed(run.state) and not run.infrastructure_pid else state_name(run.state)
+    return age < STARTING_SECONDS.get(name, 0)
 
 
 def process_lives(run: FlowRun) -> bool:

@@ -34,6 +34,8 @@ class Run:
     module: str
     attribute: str
     environment: dict[str, str]
+    token: str
+    """With which its clients may write to the engine, JSON; empty when they ask for their own."""
 
 
 @dataclass(eq=False)
@@ -142,6 +144,7 @@ class NurseryDoor:
                 "module": run.module,
                 "attribute": run.attribute,
                 "environment": run.environment,
+                "token": run.token,
             }
         )
         return await asyncio.wait_for(asked, ORDER_TIMEOUT_SECONDS)

@@ -4,8 +4,8 @@
 ahead and waiting, each used for one run, so that a run starts without an interpreter start (2 s) or a fork. It has one
 thread only, which is what makes forking safe, and it alone reaps its children, so a signal never meets a reused number.
 
-Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..}},
-{"know": [[KIND, KEY, JSON], ..]}, {"signal": PID, "number": N}.
+Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..},
+"token": FOR THE API}, {"know": [[KIND, KEY, JSON], ..]}, {"signal": PID, "number": N}.
 Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "pid": .., "mark": ..},
 {"ended": PID, "code": ..}. When the worker goes away, however it goes, everything here dies with it.
 """
@@ -24,24 +24,23 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.engine import handle_engine_signals
-from prefect.events.worker import EventsWorker
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.doors.child_clients import as_known, give_token, warmed
+from flows.doors.first_words import know_token
 from flows.doors.processes import die_with_parent, start_mark
 from flows.doors.relations import know
-from tasks.warming import open_early, warm
+from tasks.giving_way import hold_back, speak
+from tasks.warming import warm
 
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
 SWITCH_SECONDS = 0.001
@@ -146,7 +145,7 @@ class Nursery:
             os.close(other)
         self.control.close()
         self.warmed, self.loop = contextlib.ExitStack(), asyncio.Runner()
-        self.warmed.enter_context(_warmed(self.loop, hurried=hurried))
+        self.warmed.enter_context(warmed(self.loop, hurried=hurried))
         return _await_job(read_end)
 
     def _reap(self) -> None:
@@ -186,48 +185,7 @@ def _await_job(pipe: int) -> dict[str, Any]:
     return job
 
 
-@contextlib.contextmanager
-def _warmed(loop: asyncio.Runner, *, hurried: bool) -> Iterator[None]:
-    """What each child would otherwise do on the way to its first line, and what cannot be shared across a fork.
-
-    A hurried one asks the server nothing that its run may not need: in a burst that is what everybody waits for.
-    """
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(Exception):  # a server that is away now may be back when the job comes
-            synchronous = stack.enter_context(SyncClientContext.get_or_create())
-            stack.enter_context(loop)  # after that: it sees what stood when it was entered
-            asynchronous = stack.enter_context(_asynchronous_client(loop))
-            if not hurried:
-                EventsWorker.instance()
-                APILogWorker.instance()
-                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # a POST: its CSRF token is there afterwards
-                    synchronous.client.read_flows(limit=1)
-                    loop.run(asynchronous.client.read_flows(limit=1))
-        open_early()
-        yield
-
-
-@contextlib.contextmanager
-def _asynchronous_client(loop: asyncio.Runner) -> Iterator[AsyncClientContext]:
-    """Prefect's client for asynchronous flows, connected in the loop in which the flow will run."""
-    client = AsyncClientContext.get_or_create()
-    entered = loop.run(client.__aenter__())
-    try:
-        yield entered
-    finally:
-        loop.run(_left(client))
-
-
-async def _left(client: contextlib.AbstractAsyncContextManager[object]) -> None:
-    """First whatever a cancelled flow left running, then the client that it may need for its last words."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    await client.__aexit__(None, None, None)
-
-
-def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:
+def run_child(job: dict[str, Any], prepared: contextlib.ExitStack, loop: asyncio.Runner) -> NoReturn:
     """Run one flow run to its end, its suspension or its failure, then end the process with Prefect's exit code."""
 
     def cancelled(*_: object) -> None:
@@ -236,15 +194,20 @@ def run_child(job: dict[str, Any], warmed: contextlib.ExitStack, loop: asyncio.R
     signal.signal(CANCEL_SIGNAL, cancelled)
     os.environ.update(job["environment"])
     flow_run_id = UUID(job["start"])
-    with warmed, handle_engine_signals(flow_run_id):
+    know_token(job["token"])
+    hold_back()
+    prepared.callback(speak)
+    with prepared, handle_engine_signals(flow_run_id):
         flow = getattr(importlib.import_module(job["module"]), job["attribute"])
         flow.result_storage = NO_RESULTS
         # Without its deployment Prefect's engine does not watch, over a connection of its own that the run waits for
-        # (0.1 s), whether somebody suspends it from outside: such a state stops no response. It reads the run again.
-        flow_run = FlowRun.model_validate_json(job["flow_run"]).model_copy(update={"deployment_id": None})
+        # (0.1 s), whether somebody suspends it from outside: such a state stops no response. Its context has it again.
+        told = FlowRun.model_validate_json(job["flow_run"])
+        flow_run = told.model_copy(update={"deployment_id": None})
+        give_token()
         outcome = run_flow(flow, flow_run=flow_run)
         if asyncio.iscoroutine(outcome):
-            loop.run(outcome)
+            loop.run(as_known(outcome, flow_run, told.deployment_id))
     sys.exit(0)
 
 

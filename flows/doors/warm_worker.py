@@ -17,7 +17,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import anyio.abc
-import httpx
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -27,23 +26,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
-from prefect.exceptions import InfrastructureNotFound, PrefectException
+from prefect.exceptions import InfrastructureNotFound
 from prefect.states import Cancelled, Crashed, Failed, Pending
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from flows.doors.after_starts import CONNECTION_ERRORS, AfterStarts
 from flows.doors.examining import Examined, Examiner
+from flows.doors.first_words import token_of
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
 from flows.doors.nursery import NurseryDoor, Run, RunChild
 from flows.doors.run_processes import gone, how, pid_of
 from flows.doors.standby import CANCEL_SIGNAL
 
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
-NAMED_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-AFTER_THE_START_SECONDS = 1.0
-"""Until then a new run has the engine, which answers one after the other, for itself."""
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
-
 _log = logging.getLogger("quell.worker")
 
 OnRefused = Callable[[UUID, str], None]
@@ -77,10 +73,18 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self._kept: set[UUID] = set()
         """Places that are kept free for runs that are being created (`handing.py`)."""
         self.draining = False
+        self._token = ""
+        """With which the clients of runs write to the engine; each would ask for one of its own, in a hurry."""
+        self._after = AfterStarts(self._examiner)
 
     async def learn(self) -> None:
         """What each run would otherwise wait for."""
+        await self.renew_token()
         self._nursery.know(await self._examiner.learn(self.client))
+
+    async def renew_token(self) -> None:
+        """A token for the runs that start from now on."""
+        self._token = await token_of(self.client)
 
     def look(self) -> None:
         """Ask the engine at once what is due."""
@@ -103,7 +107,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self._kept.discard(ticket)
 
     def take_handed(self, ticket: UUID, flow_run: FlowRun) -> bool:
-        """Start a run of this pool that was created for us as Pending; False when we are about to stop."""
+        """Start a run of this pool that was created for us as Running; False when we are about to stop."""
         self.free(ticket)
         if not self.draining and flow_run.id not in self.claimed:
             self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run, ours=True))
@@ -124,9 +128,9 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         return taken
 
     async def _take(self, flow_run: FlowRun, *, ours: bool = False) -> None:
-        """From Scheduled (or from Pending, when it is ours already) to the end of the child's process.
+        """From Scheduled (or from Running, when it was handed to us) to the end of the child's process.
 
-        What is known from before is not asked for again while somebody waits; it is examined anew beside the start.
+        What is known from before is not asked for again while somebody waits; it is examined anew once starts are over.
         """
         try:
             known = self._examiner.at_once(flow_run)
@@ -174,44 +178,23 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
     async def _run(self, flow_run: FlowRun, examined: Examined, *, again: bool = False) -> None:
         """`again`: it was examined by what we knew; should that be no longer true, the child is ended."""
         told = flow_run.model_dump_json()
-        run = Run(flow_run.id, told, examined.module, examined.attribute, self._environment_of(flow_run))
+        run = Run(flow_run.id, told, examined.module, examined.attribute, self._environment_of(flow_run), self._token)
+        began = self._after.begun()
         child = await self._nursery.start(run)
         identity = f"{socket.gethostname()}:{child.pid}:{child.mark}"
-        beside = [asyncio.create_task(self._name(flow_run, child, identity))]
+        beside = [asyncio.create_task(self._after.name(self.client, flow_run, child, identity))]
         if again:
-            beside.append(asyncio.create_task(self._examine_again(flow_run, child)))
+            beside.append(asyncio.create_task(self._look_again(flow_run, child, began)))
         code = await child.ended
         await asyncio.gather(*beside, return_exceptions=True)
         await self._conclude(flow_run, identity, code)
 
-    async def _name(self, flow_run: FlowRun, child: RunChild, identity: str) -> None:
-        """Write down which process runs it. At a first attempt a moment later: until then it has the engine for itself.
-
-        At a later one at once: the process of the one before is named there still, and may be just about to end.
-        """
-        if not flow_run.infrastructure_pid:
-            await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
-        for pause in NAMED_AGAIN_SECONDS:
-            try:
-                await self.client.update_flow_run(flow_run.id, infrastructure_pid=identity)
-            except CONNECTION_ERRORS as error:
-                _log.warning("Flow run %s: its process is not named yet (%s).", flow_run.id, error)
-                await asyncio.wait([child.ended], timeout=pause)
-            else:
-                return
-
-    async def _examine_again(self, flow_run: FlowRun, child: RunChild) -> None:
+    async def _look_again(self, flow_run: FlowRun, child: RunChild, began: float) -> None:
         """What has gone meanwhile is no objection to a response at work; what has changed is."""
-        await asyncio.wait([child.ended], timeout=AFTER_THE_START_SECONDS)
-        try:
-            examined = await self._examiner.examine(self.client, flow_run)
-        except CONNECTION_ERRORS as error:
-            self._examiner.forget(flow_run)
-            _log.warning("Flow run %s was not examined again (%s); its deployment is unknown now.", flow_run.id, error)
-            return
-        if examined.objection and not examined.gone and not child.ended.done():
+        objection = await self._after.examine(self.client, flow_run, child, began)
+        if objection and not child.ended.done():
             await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)
-            await self._refuse(flow_run, examined.objection)
+            await self._refuse(flow_run, objection)
 
     def _environment_of(self, flow_run: FlowRun) -> dict[str, str]:
         return {

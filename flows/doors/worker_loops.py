@@ -12,10 +12,12 @@ from typing import Any
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from flows.doors.after_starts import CONNECTION_ERRORS
+from flows.doors.first_words import TOKEN_SECONDS
 from flows.doors.handing import listening
 from flows.doors.listing import POOL, read_listing
 from flows.doors.nursery import NurseryDoor
-from flows.doors.warm_worker import CONNECTION_ERRORS, OnRefused, QuellWorker
+from flows.doors.warm_worker import OnRefused, QuellWorker
 
 POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
@@ -50,6 +52,7 @@ async def work(
             asyncio.create_task(_listen(worker)),
             asyncio.create_task(_every(SYNC_SECONDS, worker.sync_with_backend)),
             asyncio.create_task(_every(ORPHAN_SECONDS, worker.settle_orphans)),
+            asyncio.create_task(_every(TOKEN_SECONDS, worker.renew_token)),
         ]
         _log.info("Worker %r started: pool %s, limit %d, %d entry points.", worker.name, POOL, limit, len(listed))
         waits = [asyncio.create_task(stopping.wait()), *loops]

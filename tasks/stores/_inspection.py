@@ -63,6 +63,8 @@ def _leaf_bytes(leaf: Any) -> bytes:
 def create(connection: Connection) -> None:
     """Create what is missing. A head row is made only for a log without entries: a lost one is not made up again."""
     metadata.create_all(connection)
+    for index in entries.indexes:  # a ledger that is older than the index has the table already
+        index.create(connection, checkfirst=True)
     if connection.execute(select(head.c.only)).first() is None and connection.execute(select(entries)).first() is None:
         connection.execute(
             insert(head),

@@ -4,7 +4,7 @@ What counts is `core` (the exact canonical bytes), `index` and `leaf`; the other
 the core for finding it, and are compared with the core on every read.
 """
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 LAYOUT = 1
 """Written into the head row; a ledger of another layout is refused, not guessed at."""
@@ -26,6 +26,7 @@ entries = Table(
     Column("core", LargeBinary, nullable=False),
     Column("leaf", Text, nullable=False),
     UniqueConstraint("incident", "incident_seq"),
+    Index("quell_entries_by_type", "type", "index"),
 )
 
 head = Table(

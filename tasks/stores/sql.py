@@ -7,7 +7,7 @@ the one lock here only lets the threads of a process share their line to it.
 
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
@@ -17,7 +17,7 @@ from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.stores import _claims as claims
 from tasks.stores import _inspection as inspection
-from tasks.stores._database import connect, transact
+from tasks.stores._database import connect, patiently, transact
 from tasks.stores._frontier import Frontier
 from tasks.stores._line import Line
 from tasks.stores._prepared import Prepared
@@ -50,6 +50,13 @@ _PLACE = (
     .select_from(head)
     .outerjoin(_before, _before.c.index == _LAST_OF_INCIDENT)
 )
+_EVERY = select(entries).order_by(entries.c.index)
+_BY_KEY = select(entries).where(entries.c.key == bindparam("wanted_key"))
+_OF_INCIDENT = _EVERY.where(entries.c.incident == bindparam("of_incident"))
+_SINCE = _EVERY.where(entries.c.index >= bindparam("since_index"))
+_OF_TYPE = _SINCE.where(entries.c.type == bindparam("of_type"))
+_SEEN = select(entries.c.leaf).where(entries.c.index == bindparam("seen_index")).scalar_subquery().label("seen_leaf")
+_HEAD = select(head.c.size, head.c.root, _SEEN)
 _PAGE, _LEAVES = 256, 16_384
 """Rows that are read at once, of entries and of leaves."""
 _MOVED = ("size", "frontier", "root", "last")
@@ -80,6 +87,9 @@ class SqlLedger:
         self._place = Prepared(_PLACE, engine.dialect)
         self._old = Prepared(select(entries).where(entries.c.index == bindparam("old")), engine.dialect)
         self._insert = Prepared(insert(entries), engine.dialect, tuple(entries.c.keys()))
+        self._by_key, self._of_incident, self._since, self._of_type, self._head = (
+            Prepared(one, engine.dialect) for one in (_BY_KEY, _OF_INCIDENT, _SINCE, _OF_TYPE, _HEAD)
+        )
         self._move_head = Prepared(update(head).where(head.c.only == 0), engine.dialect, _MOVED)
         weakref.finalize(self, engine.dispose)
         weakref.finalize(self, self._line.close)
@@ -91,7 +101,7 @@ class SqlLedger:
         return self._saw(self._line.transact(lambda cursor: self._write(cursor, drafts, at)))
 
     def find(self, key: str) -> LedgerEntry | None:
-        found = self._read(select(entries).where(entries.c.key == key))
+        found = self._look(self._by_key, wanted_key=key)
         return entry_of(found[0]) if found else None
 
     def entries(
@@ -103,16 +113,20 @@ class SqlLedger:
         flow_run_id: str | None = None,
     ) -> list[LedgerEntry]:
         """Of one incident, its whole chain is read and verified first, so that an entry taken out is noticed here."""
-        query = select(entries).order_by(entries.c.index)
         if incident is not None:
-            query = query.where(entries.c.incident == incident)
+            rows: Sequence[Any] = self._look(self._of_incident, of_incident=incident)
+        elif len(types) == 1:
+            rows = self._look(self._of_type, since_index=since, of_type=next(iter(types)).value)
+        elif not types and flow_run_id is None:
+            rows = self._look(self._since, since_index=since)
         else:
-            query = query.where(entries.c.index >= since)
+            query = _EVERY.where(entries.c.index >= since)
             if types:
                 query = query.where(entries.c.type.in_([kind.value for kind in types]))
             if flow_run_id is not None:
                 query = query.where(entries.c.flow_run_id == flow_run_id)
-        found = [entry_of(row) for row in self._read(query)]
+            rows = self._read(query)
+        found = [entry_of(row) for row in rows]
         if incident is not None:
             chained(found)
         return [
@@ -155,8 +169,7 @@ class SqlLedger:
 
     def head(self) -> tuple[int, Digest]:
         index, leaf = self._seen
-        seen = select(entries.c.leaf).where(entries.c.index == index).scalar_subquery().label("seen_leaf")
-        row = self._read(select(head.c.size, head.c.root, seen))[0]
+        row = self._look(self._head, seen_index=index)[0]
         _not_rolled_back(index, leaf, row)
         return row.size, row.root
 
@@ -214,6 +227,15 @@ class SqlLedger:
     def close(self) -> None:
         self._line.close()
         self._engine.dispose()
+
+    def _look(self, statement: Prepared, **values: str | int) -> list[Any]:
+        """One statement sees one moment without a transaction around it."""
+
+        def attempt() -> list[Any]:
+            with closing(self._engine.raw_connection()) as connection:
+                return statement.all(connection.cursor(), values)
+
+        return patiently(self._engine, attempt)
 
     def _read(self, query: Any) -> Sequence[Any]:
         return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)

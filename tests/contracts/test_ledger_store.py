@@ -1,6 +1,7 @@
 """The contract of the ledger store: order, idempotence, chains, head, claims and leases."""
 
 import pytest
+from sqlalchemy import create_engine, inspect, text
 
 from runbooks.domain.errors import GrantRefusedError, LedgerError
 from runbooks.domain.instants import later
@@ -265,3 +266,23 @@ def test_a_lease_is_taken_renewed_given_back_and_taken_over(store: LedgerStore) 
     held = store.lease_of("duty")
     assert held is not None
     assert (held.holder, held.fence, held.lease_until) == ("two", 4, later(NOW, 181))
+
+
+def test_a_ledger_from_before_the_index_by_type_gets_it_and_reads_the_same(ledger_url: str) -> None:
+    """Who asks for one type (an activation, of which every act asks) must not go through everybody's entries."""
+    store = open_ledger(ledger_url)
+    for number in range(4):
+        kind = EntryType.EFFECT_CLAIMED if number % 2 else EntryType.CONFIGURATION_ACTIVATED
+        store.append(a_draft(f"k{number}", None, kind=kind), NOW)
+    before = store.entries(types=(EntryType.CONFIGURATION_ACTIVATED,))
+    store.close()
+    engine = create_engine(ledger_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX quell_entries_by_type"))
+    again = open_ledger(ledger_url)
+    assert "quell_entries_by_type" in {one["name"] for one in inspect(engine).get_indexes("quell_entries")}
+    engine.dispose()
+    assert [entry.index for entry in before] == [0, 2]
+    assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED,)) == before
+    assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED,), since=1) == before[1:]
+    assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED, EntryType.EFFECT_CLAIMED)) == again.entries()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -105,6 +106,34 @@ def test_only_what_was_examined_without_an_objection_may_begin_at_once() -> None
     assert examine(run) == ""
     examiner.forget(run)
     assert examiner.at_once(run) is None
+
+
+def test_in_a_burst_a_deployment_is_asked_about_once_and_each_run_is_judged() -> None:
+    server, asked = _Server(), list[object]()
+    read = server.read_deployment
+
+    async def counted(deployment_id: object) -> DeploymentResponse:
+        asked.append(deployment_id)
+        return await read(deployment_id)
+
+    server.read_deployment = counted  # type: ignore[method-assign]
+
+    async def whole() -> None:
+        examiner = Examiner(LISTED, NAMES)
+        run = FlowRun(flow_id=FLOW.id, deployment_id=server.deployment.id)
+        bad = run.model_copy(update={"job_variables": {"command": "true"}})
+        began = monotonic()
+        all_of_them = [examiner.examine_since(began, server, one) for one in (run, run, bad, run)]  # type: ignore[arg-type]
+        found = await asyncio.gather(*all_of_them)
+        assert len(asked) == 1
+        assert [bool(one.objection) for one in found] == [False, False, True, False]
+        server.deployment = server.deployment.model_copy(update={"pull_steps": [{"x": {}}]})
+        later = await examiner.examine_since(monotonic(), server, run)  # type: ignore[arg-type]
+        assert "pull steps" in later.objection, "what was known before it began is not enough"
+        again = await examiner.examine_since(began, server, run)  # type: ignore[arg-type]
+        assert "pull steps" in again.objection, "one that is known no more is asked about, whenever the run began"
+
+    asyncio.run(whole())
 
 
 @pytest.mark.parametrize(

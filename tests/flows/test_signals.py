@@ -15,6 +15,7 @@ from flows.doors.engine_server import EngineUnreachable
 from flows.doors.processes import alive
 from flows.doors.sender import send
 from flows.doors.up import attach
+from flows.doors.worker_line import socket_of
 from runbooks.domain.evidence import EvidenceClass, Manifest
 from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType as E
@@ -43,6 +44,7 @@ def post(ground: Ground, system: str, label: str, **more: object) -> str:
 def test_a_signed_webhook_starts_what_policy_allows_and_nobody_is_asked(worlds: Ground) -> None:
     ground, side = worlds, worlds.sides["two"]  # whose earlier attacks were all of this kind: each is tried again
     attacked(side, Archetype.AGENTIC_MISALIGNMENT)
+    until(socket_of(ground.home).exists, what="the worker listens")
     incident = opened_by(ground.installation, post(ground, "two", "mass-tool-use"))
     for act in ("refund-tool", "agent-client"):
         ground.wait(incident, E.PROBES_JUDGED, action=act, status="effective")

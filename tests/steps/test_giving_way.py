@@ -1,6 +1,8 @@
 """What can wait in one response waits while others have not begun, and not for ever."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -8,7 +10,7 @@ import pytest
 
 from runbooks.domain.errors import LedgerError
 from tasks import giving_way
-from tasks.giving_way import give_way
+from tasks.giving_way import give_way, hold_back, holds_back, speak, step_back
 from tasks.intake.bell import Listener, bell_of
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
 from tasks.intake.outbox import others_wait_to_begin
@@ -66,6 +68,34 @@ def test_it_does_not_wait_for_those_whom_prefect_does_not_start(
     engine.away = True
     assert dispatcher.start_next() is False
     assert not others_wait_to_begin(intake.place, ME)
+
+
+def test_who_holds_back_speaks_when_it_gave_way_or_when_it_takes_too_long(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not holds_back()
+    hold_back()
+    assert holds_back()
+    give_way(ME)
+    assert not holds_back(), "nobody else waited"
+    hold_back()
+    speak()
+    assert not holds_back()
+    monkeypatch.setattr(giving_way, "LONGEST_SECONDS", 0.05)
+    hold_back()
+    intake.take(a_signal())
+    time.sleep(0.1)
+    assert not holds_back()
+
+
+def test_who_began_steps_back_only_while_others_wait(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered: list[int] = []
+    monkeypatch.setattr(os, "nice", lowered.append)
+    step_back(ME)
+    assert lowered == []
+    intake.take(a_signal())
+    step_back(ME)
+    assert lowered == [giving_way.LOWER_BY]
 
 
 def test_a_flood_holds_nobody_up_for_longer(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows.doors import interference, keeper
-from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look
+from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look, is_starting
 from flows.doors.pausing import SETTLE_SECONDS
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from tasks.ledger import clock, flow_actor, this_process
 from tasks.presence import lease_name
+from tasks.starting import HANDED
 from tests.steps.desk import Desk
 
 
@@ -98,3 +99,27 @@ def test_a_working_run_that_shows_another_state_is_on_record_whatever_its_name(
     passing = kind in interference.ON_THE_WAY and age < interference.ON_THE_WAY_SECONDS
     noted = place.store.entries(incident, types=(EntryType.RUN_INTERFERED,))
     assert len(noted) == (0 if kind is StateType.RUNNING or passing else 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "named", "seconds", "starting"),
+    [
+        (f"{HANDED} (1)", False, 20, True),
+        (f"{HANDED} (1)", False, 60, False),
+        (f"{HANDED} (1)", True, 20, False),
+        ("", False, 20, False),
+        ("", False, 5, True),
+    ],
+)
+def test_one_that_was_handed_over_has_the_time_of_one_that_waits_for_its_worker(
+    message: str, named: bool, seconds: int, starting: bool
+) -> None:
+    """It is created as Running; that its process is not named yet does not mean that it has gone."""
+    state = State(
+        type=StateType.RUNNING,
+        name="Running",
+        message=message,
+        timestamp=datetime.now(UTC) - timedelta(seconds=seconds),
+    )
+    run = FlowRun(flow_id=uuid4(), state=state, infrastructure_pid="elsewhere:1:x" if named else None)
+    assert is_starting(run) is starting

@@ -41,3 +41,39 @@ def test_warming_twice_is_as_good_as_once() -> None:
     assert warm() == []
     assert threading.active_count() == before
     assert FlowRun.__pydantic_complete__, "its making is not left to each run"
+
+
+OPENED = """
+import json, os, sys
+from pathlib import Path
+from tasks.installation import open_installation
+from tasks.warming import open_for_children
+open_installation().activate_if_fresh()
+open_for_children()
+held = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.exists()]
+print(json.dumps([one for one in held if "ledger" in one]))
+sys.stdout.flush()
+for _ in range(2):
+    if (child := os.fork()) == 0:
+        place = open_installation()
+        place.active()
+        place.keep(place.active())
+        os._exit(0 if place.store.size() and not place.store.check() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+print(json.dumps(open_installation().store.size()))
+"""
+
+
+def test_what_is_opened_for_children_leaves_no_connection_that_they_would_share(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "config").mkdir(parents=True)
+    for name, told in (("people", ""), ("policy", "rights = []\n"), ("systems", "")):
+        (home / "config" / f"{name}.toml").write_text(told)
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED], env=os.environ | {"QUELL_HOME": str(home)}, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    held, size = map(json.loads, done.stdout.splitlines())
+    assert held == []
+    assert size >= 2

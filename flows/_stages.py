@@ -21,7 +21,7 @@ from tasks.containment import contain, judge, plan_again, plan_containment
 from tasks.evidence import is_sealed, is_waived, list_affected, seal_evidence
 from tasks.gate import request_approvals, take_in_answers
 from tasks.giving_back import give_back
-from tasks.giving_way import give_way, others_come_first, step_back
+from tasks.giving_way import give_way, others_come_first, speak, step_back
 from tasks.history import mirror
 from tasks.opening import open_response, respond, start_digest
 from tasks.outcome import (
@@ -99,7 +99,9 @@ def contain_at_once(incident: str) -> None:
 
     Once it acted, other incidents' first acts go before what this one has to show.
     """
-    _contain_and_show(incident, lambda: acts_to_do_at_once(incident))
+    if _contain_all(incident, lambda: acts_to_do_at_once(incident)):
+        give_way(incident)
+        show_containment(incident)
 
 
 async def contain_with_consent(incident: str) -> ContainmentVerdict:
@@ -116,7 +118,7 @@ async def contain_with_consent(incident: str) -> ContainmentVerdict:
 
 def _contain_and_show(incident: str, actions: Callable[[], list[str]]) -> None:
     if _contain_all(incident, actions):
-        give_way(incident)
+        speak()  # and wait for nobody: somebody may just be consenting to the next act
         show_containment(incident)
 
 

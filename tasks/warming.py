@@ -66,6 +66,7 @@ def open_for_children() -> None:
 
     A bucket's client keeps connections of its own; where evidence is kept in one, each child opens everything itself.
     """
-    if not is_bucket(load_settings().vault_path):
-        open_early()
-        open_installation().store.close()
+    with suppress(QuellError, OSError):
+        if not is_bucket(load_settings().vault_path):
+            open_early()
+            open_installation().store.close()

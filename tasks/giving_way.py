@@ -18,7 +18,7 @@ from tasks.step import here
 from tasks.waiting import pause
 
 LONGEST_SECONDS = 10.0
-"""People wait for these pages: a flood of signals holds nobody up for longer."""
+"""People wait for these pages: a flood of signals holds no process up for longer, however often it gives way."""
 GLANCE_SECONDS = 0.25
 LOWER_BY = 5
 """A third of the processor that another process gets which wants it at the same time."""
@@ -28,6 +28,8 @@ class _Voice:
     """Of this process, which serves one run."""
 
     silent_until = 0.0
+    patient_until: float | None = None
+    """Since it first had to wait for others."""
 
 
 def hold_back() -> None:
@@ -60,7 +62,10 @@ def step_back(incident_id: str) -> None:
 
 def give_way(incident_id: str) -> None:
     """Wait, for a while, until no other response waits for its run. It is a courtesy: whatever fails ends it."""
-    until = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < until and others_come_first(incident_id):
+    while others_come_first(incident_id):
+        if _Voice.patient_until is None:
+            _Voice.patient_until = time.monotonic() + LONGEST_SECONDS
+        if time.monotonic() >= _Voice.patient_until:
+            break
         pause(GLANCE_SECONDS)
     speak()

@@ -31,8 +31,8 @@ HANDED = "handed to the worker of this machine"
 
 It is created as Running: its process need not ask to be let in, which takes the engine as long as creating it does.
 """
-TAKEN_WITHIN_SECONDS = 12
-"""The process of a run that was handed over is named by then (`flows/doors/after_starts.py`); else the lease decides."""
+TAKEN_WITHIN_SECONDS = 20
+"""A run that was handed over has begun by then, and its process is named; else the lease decides."""
 START_PATIENCE_SECONDS = 10
 """How long one try to start a response waits for Prefect's answer. The next one asks for the same run."""
 
@@ -74,11 +74,16 @@ class Starter:
     """
 
     def __init__(
-        self, look: Callable[[], object] = lambda: None, place: Callable[[str], Place | None] = lambda _: None
-    ) -> None:
-        """`look` is called before each connection: where is Prefect now? `place`: has this pool a worker with room here?"""
+        self, look: Callable[[], object] = lambda: None, place: Callable[[str], Place | None] = lambda _: None,
+        began: Callable[[str], bool] = lambda _: False,
+    ) -> None:  # fmt: skip
+        """`look` is called before each connection: where is Prefect now? `place`: has this pool a worker with room here?
+
+        `began`: whether the record holds that this run has begun.
+        """
         self._look = look
         self._place = place
+        self._began = began
         self._client: SyncPrefectClient | None = None
         self._deployments: dict[str, tuple[UUID, str]] = {}
         """By flow: the deployment, and its pool."""
@@ -137,6 +142,8 @@ class Starter:
         late = time.monotonic() - TAKEN_WITHIN_SECONDS
         for run_id in [one for one, since in self._unsure.items() if since < late]:
             del self._unsure[run_id]  # once: what fails now, the keeper finds
+            if self._began(str(run_id)):
+                continue  # the engine need not know its process yet
             with engine() as client:
                 run = client.read_flow_run(run_id)
                 if _waits_for_nobody(run):

@@ -17,8 +17,8 @@ from prefect.exceptions import PrefectException
 from flows.doors.examining import Examiner
 from flows.doors.nursery import RunChild
 
-QUIET_SECONDS, LONGEST_SECONDS = 1.0, 10.0
-"""Without another start; and when that is enough."""
+QUIET_SECONDS, LONGEST_SECONDS = 1.0, 5.0
+"""Without another start; and when that is enough: the keeper gives a nameless run ten seconds."""
 NAMED_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 CONNECTION_ERRORS = (httpx.HTTPError, PrefectException, OSError, TimeoutError)
 

@@ -18,7 +18,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.doors.first_words import KnownRun, be_patient, use_token
-from tasks.warming import open_early
+from tasks.warming import as_configured, open_early
 
 
 @contextlib.contextmanager
@@ -27,6 +27,7 @@ def warmed(loop: asyncio.Runner, *, hurried: bool) -> Iterator[None]:
 
     A hurried one asks the server nothing that its run may not need: in a burst that is what everybody waits for.
     """
+    as_configured()
     with contextlib.suppress(AttributeError):  # a release that has no such thing
         be_patient()
     with contextlib.ExitStack() as stack:

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from runbooks.domain.errors import QuellError
+from runbooks.domain.ledger import EntryType
 from tasks.early_sealing import EarlySealing
 from tasks.installation import Installation, open_installation
 from tasks.intake.bell import Listener, bell_of
@@ -130,10 +131,17 @@ def _look_for_engine(home: Path) -> None:
     import_module("flows.doors.cli").know_engine(home)
 
 
-def _starter(home: Path) -> "Starter":
+def _starter(installation: Installation) -> "Starter":
+    home = installation.settings.home
     places = import_module("flows.doors.handing").Places(home)
-    starter: Starter = import_module("tasks.starting").Starter(partial(_look_for_engine, home), places)
+    look, began = partial(_look_for_engine, home), partial(has_begun, installation)
+    starter: Starter = import_module("tasks.starting").Starter(look, places, began)
     return starter
+
+
+def has_begun(installation: Installation, flow_run_id: str) -> bool:
+    """Whether the record holds that this run has begun."""
+    return bool(installation.store.entries(types=(EntryType.RUN_STARTED,), flow_run_id=flow_run_id))
 
 
 def run_dispatcher(home: Path, start: Start | None = None) -> int:
@@ -146,7 +154,7 @@ def run_dispatcher(home: Path, start: Start | None = None) -> int:
     if start is not None:
         work = Work(installation, start)
     else:
-        starter = _starter(home)
+        starter = _starter(installation)
         work = Work(installation, starter, starter.settle)
     work.sealing.prepare()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,8 +1,8 @@
 """What a run would ask or tell Prefect on the way to its first line, as far as somebody knows it already.
 
 1. Prefect protects its API with tokens against forged requests; each client asks for one of its own before it may write.
-   The worker has one for all runs that it starts (`token_of`), of an identity that it never renews: nobody's token
-   becomes invalid because another process asked for a new one.
+   The worker has one for all runs that it starts (`token_of`). A client whose token is over asks for the next one under
+   an identity of its own: the server keeps one for each, and a new one would make everybody else's invalid.
 2. Prefect's engine writes down the flow's version before it begins; that can wait until nobody is in a hurry.
 3. It asks whether the run may be Running, where it was created so for this very process, and reads it again once it is;
    what was handed over, and the accepted state, say the same.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ from prefect.client.schemas.objects import CsrfToken, FlowRun, State
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus, StateAcceptDetails
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.schemas.events import Event
-from prefect.events.worker import EventsWorker
+from prefect.events.worker import EventsWorker, emit_events_to_cloud
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
 
@@ -63,6 +64,15 @@ def use_token(client: object) -> None:
     if known is None or line is None or getattr(line, "csrf_token", True):
         return
     line.csrf_token, line.csrf_token_expiration, line.csrf_client_id = known.token, known.expiration, UUID(known.client)
+    asked = line._add_csrf_headers  # noqa: SLF001
+
+    def add(request: httpx.Request) -> object:
+        over = line.csrf_token_expiration and datetime.now(UTC) > line.csrf_token_expiration
+        if not line.csrf_token or over:
+            line.csrf_client_id = uuid4()
+        return asked(request)  # of an asynchronous client: what is awaited
+
+    line._add_csrf_headers = add  # noqa: SLF001
 
 
 class KnownRun:
@@ -117,7 +127,8 @@ class PatientEventsClient(PrefectEventsClient):
 
 def be_patient() -> None:
     """In the process of a run, before it begins: its events and log lines wait for their turn."""
-    EventsWorker.set_client_override(PatientEventsClient)
+    if not emit_events_to_cloud():  # which takes another client
+        EventsWorker.set_client_override(PatientEventsClient)
     told = APILogWorker._handle_batch  # noqa: SLF001
 
     async def tell_later(self: APILogWorker, items: list[dict[str, Any]]) -> None:

@@ -261,12 +261,13 @@ def restart(installation: Installation, incident: str, entries: list[LedgerEntry
     if _just_opened(entries):
         return
     runs = runs_of(incident)
-    if any(is_starting(run) for run in runs):
+    begun = {entry.flow_run_id for entry in entries if entry.type is EntryType.RUN_STARTED}
+    if any(is_starting(run, begun=str(run.id) in begun) for run in runs):
         return
     if not is_due(entries, clock(), begun=bool(runs)):
         return
     opened = installation.incident(incident)
-    started = any(entry.type is EntryType.RUN_STARTED for entry in entries)
+    started = bool(begun)
     if not runs and not started:
         if not is_dispatched(installation, incident):  # whoever opened it died: its own first start, the same key
             start_response_run(first_flow(installation, incident), incident, 0, drill=opened.drill)

@@ -106,7 +106,7 @@ def form_stands(installation: Installation, form: LedgerEntry) -> bool:
     """Whether Prefect still shows the run as waiting, with the very form, or is just about to start it."""
     run_id = form.flow_run_id or ""
     run = next((run for run in runs_of(form.incident or "") if str(run.id) == run_id), None)
-    if run is not None and run.state is not None and is_starting(run):
+    if run is not None and run.state is not None and is_starting(run, begun=True):
         return True
     stands = (
         run is not None and run.state is not None and run.state.is_paused() and has_form(run.id, str(form.body["form"]))
@@ -123,13 +123,15 @@ def _died_on_the_way(run: FlowRun | None, form: LedgerEntry) -> bool:
     return run.state.is_crashed() or (run.state.is_running() and instant_from(run.state.timestamp) < form.at)
 
 
-def is_starting(run: FlowRun) -> bool:
+def is_starting(run: FlowRun, *, begun: bool = False) -> bool:
+    """Whether it may still get the lease; `begun`: it had it once, so that no worker is waited for any more."""
     if run.state is None:
         return False
     age = age_of(run.state.timestamp)
     if run.state.is_running() and age < SLOW_START_SECONDS and process_lives(run):
         return True
-    name = "Pending" if is_handed(run.state) and not run.infrastructure_pid else state_name(run.state)
+    handed = is_handed(run.state) and not run.infrastructure_pid and not begun
+    name = "Pending" if handed else state_name(run.state)
     return age < STARTING_SECONDS.get(name, 0)
 
 

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.processes import alive
 
-ORPHAN_AGE_SECONDS = 10.0
+ORPHAN_AGE_SECONDS, NAMELESS_AGE_SECONDS = 10.0, 300.0
 
 
 def how(code: int) -> str:
@@ -30,10 +30,15 @@ def pid_of(infrastructure_pid: str) -> int:
 def gone(flow_run: FlowRun) -> bool:
     """Whether the run names a process of this machine that is certainly no more. Unknown forms and hosts: not certain.
 
-    Nor is a young state: a new attempt shows the process of the one before until its worker has written its own.
+    Nor is a young state: a new attempt shows the process of the one before until its worker has written its own. One that
+    is said to run for minutes, and of which no worker wrote down any process, has none: its worker was killed before.
     """
     named = flow_run.infrastructure_pid or ""
-    if not pid_of(named) or flow_run.state is None:
+    if flow_run.state is None:
         return False
     age = datetime.now(UTC) - flow_run.state.timestamp
+    if not named:
+        return flow_run.state.is_running() and age.total_seconds() > NAMELESS_AGE_SECONDS
+    if not pid_of(named):
+        return False
     return age.total_seconds() > ORPHAN_AGE_SECONDS and not alive(pid_of(named), named.rpartition(":")[2])

@@ -1,16 +1,20 @@
 """The whole log against its own rules: what `check` does, and what start-up does of it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from runbooks.domain.errors import LedgerError
 from runbooks.domain.ledger import EMPTY_ROOT, ChainFault, LedgerEntry, check_entries
 from tasks.stores._frontier import Frontier
 from tasks.stores._rows import entry_of, forked, row_leaf, unchecked_entry_of
 from tasks.stores._schema import LAYOUT, entries, head, metadata
+
+log = logging.getLogger("quell.ledger")
 
 _AT_ONCE = 1000
 """Rows that are fetched together."""
@@ -64,7 +68,11 @@ def create(connection: Connection) -> None:
     """Create what is missing. A head row is made only for a log without entries: a lost one is not made up again."""
     metadata.create_all(connection)
     for index in entries.indexes:  # a ledger that is older than the index has the table already
-        index.create(connection, checkfirst=True)
+        try:
+            with connection.begin_nested():
+                index.create(connection, checkfirst=True)
+        except DBAPIError as error:  # a role that may only read and add; it is found all the same, only later
+            log.warning("the ledger has no index %s, and it could not be made: %s", index.name, error.orig)
     if connection.execute(select(head.c.only)).first() is None and connection.execute(select(entries)).first() is None:
         connection.execute(
             insert(head),

@@ -1,7 +1,7 @@
 """The contract of the ledger store: order, idempotence, chains, head, claims and leases."""
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, Index, create_engine, inspect, text
 
 from runbooks.domain.errors import GrantRefusedError, LedgerError
 from runbooks.domain.instants import later
@@ -286,3 +286,21 @@ def test_a_ledger_from_before_the_index_by_type_gets_it_and_reads_the_same(ledge
     assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED,)) == before
     assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED,), since=1) == before[1:]
     assert again.entries(types=(EntryType.CONFIGURATION_ACTIVATED, EntryType.EFFECT_CLAIMED)) == again.entries()
+
+
+def test_a_role_that_may_make_no_index_opens_an_older_ledger_all_the_same(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_ledger(ledger_url)
+    store.append(a_draft("key"), NOW)
+    store.close()
+
+    def refused(self: Index, bind: Connection, **_: object) -> None:
+        del self
+        bind.execute(text("SELECT * FROM a_table_that_is_not_there"))
+
+    monkeypatch.setattr(Index, "create", refused)
+    again = open_ledger(ledger_url)
+    assert [entry.key for entry in again.entries(types=(EntryType.EFFECT_APPLIED,))] == ["key"]
+    again.append(a_draft("another"), NOW)
+    assert (again.size(), again.check()) == (2, [])

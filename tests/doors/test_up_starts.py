@@ -34,7 +34,7 @@ class Line:
         return json.loads(self.answer)
 
 answer = sys.argv[1]
-starter = Starter(place=lambda pool: Line(answer))
+starter = Starter(place=lambda pool: Line(answer), began=lambda run: os.environ.get("BEGAN") == "yes")
 for word in sys.argv[2:]:
     if word == "settle":
         starter.settle()
@@ -135,6 +135,14 @@ def test_a_run_that_nobody_took_goes_into_the_queue_once_it_is_late(place: Place
     place.reaches(first, "Completed")
     assert place.words("INC-LATE") == ["begin"]
     assert any("no worker took it" in message for message in _states(place, run))
+
+
+def test_a_run_that_began_though_nobody_said_so_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker's answer was late; that the engine does not know its process yet means nothing."""
+    monkeypatch.setenv("BEGAN", "yes")
+    _starter(place, "null", "INC-BEGAN", "wait", "settle")
+    run = _runs(place, "INC-BEGAN")[0]
+    assert (run["state"]["type"], len(_states(place, run))) == ("RUNNING", 1)
 
 
 def test_killed_between_creating_and_handing_over_the_next_one_settles_it(place: Place) -> None:

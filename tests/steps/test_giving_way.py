@@ -21,6 +21,12 @@ ME = "INC-ME"
 
 
 @pytest.fixture(autouse=True)
+def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giving_way._Voice, "silent_until", 0.0)
+    monkeypatch.setattr(giving_way._Voice, "patient_until", None)
+
+
+@pytest.fixture(autouse=True)
 def heard(intake: Intake) -> Iterator[Listener]:
     """A dispatcher listens."""
     listener = Listener(bell_of(intake.place.settings.home))
@@ -106,6 +112,9 @@ def test_a_flood_holds_nobody_up_for_longer(intake: Intake, monkeypatch: pytest.
     waits.join(5)
     assert not waits.is_alive()
     assert others_wait_to_begin(intake.place, ME), "they still wait"
+    began = time.monotonic()
+    give_way(ME)
+    assert time.monotonic() - began < 0.25, "not once more for the next page"
 
 
 def test_it_waits_neither_for_itself_nor_for_a_dispatcher_that_is_gone(intake: Intake, heard: Listener) -> None:

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from flows.doors import interference, keeper
 from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look, is_starting
 from flows.doors.pausing import SETTLE_SECONDS
+from flows.doors.run_processes import gone
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from tasks.ledger import clock, flow_actor, this_process
@@ -123,3 +124,21 @@ def test_one_that_was_handed_over_has_the_time_of_one_that_waits_for_its_worker(
     )
     run = FlowRun(flow_id=uuid4(), state=state, infrastructure_pid="elsewhere:1:x" if named else None)
     assert is_starting(run) is starting
+    assert is_starting(run, begun=True) is (seconds == 5), "no worker is waited for any more"
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "seconds", "is_gone"),
+    [
+        (StateType.RUNNING, None, 600, True),
+        (StateType.RUNNING, None, 60, False),
+        (StateType.PENDING, None, 600, False),
+        (StateType.RUNNING, "elsewhere:1:x", 600, False),
+    ],
+)
+def test_a_run_whose_worker_was_killed_before_it_named_a_process_does_not_run_for_ever(
+    kind: StateType, named: str | None, seconds: int, *, is_gone: bool
+) -> None:
+    """A review has nobody else who would miss it."""
+    state = State(type=kind, timestamp=datetime.now(UTC) - timedelta(seconds=seconds))
+    assert gone(FlowRun(flow_id=uuid4(), state=state, infrastructure_pid=named)) is is_gone

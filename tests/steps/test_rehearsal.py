@@ -47,7 +47,7 @@ OPENED = """
 import json, os, sys
 from pathlib import Path
 from tasks.installation import open_installation
-from tasks.warming import open_for_children
+from tasks.warming import as_configured, open_for_children
 open_installation().activate_if_fresh()
 open_for_children()
 held = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.exists()]
@@ -61,6 +61,11 @@ for _ in range(2):
         os._exit(0 if place.store.size() and not place.store.check() else 1)
     assert os.waitpid(child, 0)[1] == 0
 print(json.dumps(open_installation().store.size()))
+open_installation().settings.home.joinpath("config", "defaults.toml").write_text("worker_limit = 7")
+if (child := os.fork()) == 0:
+    as_configured()
+    os._exit(0 if open_installation().settings.limits.worker_limit == 7 else 1)
+assert os.waitpid(child, 0)[1] == 0, "what was changed since counts for the next run"
 """
 
 

@@ -26,7 +26,7 @@ def test_runs_that_are_put_aside_are_named_with_the_states_that_they_were_in(
     incident = desk.declare()
     waiting, ended, aside = _run(StateType.PAUSED), _run(StateType.COMPLETED), list[UUID]()
     _fakes(
-        monkeypatch, runs_of=lambda _: [waiting, ended], is_starting=lambda _: False, _just_opened=lambda _: False,
+        monkeypatch, runs_of=lambda _: [waiting, ended], is_starting=lambda _, **__: False, _just_opened=lambda _: False,
         is_due=lambda *_, **__: True, note_deleted=lambda *_: None, start_response_run=lambda *_, **__: None,
         set_aside=lambda run, _: aside.append(run),
     )  # fmt: skip

@@ -23,9 +23,8 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import CsrfToken, FlowRun, State
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus, StateAcceptDetails
-from prefect.events.clients import PrefectEventsClient
 from prefect.events.schemas.events import Event
-from prefect.events.worker import EventsWorker, emit_events_to_cloud
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
 
@@ -116,27 +115,24 @@ class KnownRun:
             await self._update(flow_run_id, flow_version=version)
 
 
-class PatientEventsClient(PrefectEventsClient):
-    """Sends events when nothing is urgent any more."""
-
-    async def emit(self, event: Event) -> None:
-        """Later."""
-        await _turn()
-        await super().emit(event)
-
-
 def be_patient() -> None:
-    """In the process of a run, before it begins: its events and log lines wait for their turn."""
-    if not emit_events_to_cloud():  # which takes another client
-        EventsWorker.set_client_override(PatientEventsClient)
-    told = APILogWorker._handle_batch  # noqa: SLF001
+    """In the process of a run, before it begins: its events and log lines wait for their turn.
 
-    async def tell_later(self: APILogWorker, items: list[dict[str, Any]]) -> None:
+    By the methods that hand them over: a client of another class than Prefect's own is given no event at all.
+    """
+    handled, logged = EventsWorker._handle, APILogWorker._handle_batch  # noqa: SLF001
+
+    async def handle_later(self: EventsWorker, event: Event) -> None:
+        await _turn()
+        await handled(self, event)
+
+    async def log_later(self: APILogWorker, items: list[dict[str, Any]]) -> None:
         await _turn()
         use_token(self._client)
-        await told(self, items)
+        await logged(self, items)
 
-    APILogWorker._handle_batch = tell_later  # type: ignore[method-assign] # noqa: SLF001
+    EventsWorker._handle = handle_later  # type: ignore[method-assign] # noqa: SLF001
+    APILogWorker._handle_batch = log_later  # type: ignore[method-assign] # noqa: SLF001
 
 
 async def _turn() -> None:

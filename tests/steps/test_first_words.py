@@ -15,7 +15,6 @@ from prefect import flow
 from prefect.client.schemas.objects import CsrfToken, FlowRun, State, StateType
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus, StateAcceptDetails
 from prefect.context import AsyncClientContext, FlowRunContext
-from prefect.events.clients import PrefectEventsClient
 from prefect.events.schemas.events import Event, Resource
 from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
@@ -32,7 +31,7 @@ from prefect.states import Failed, Running, Suspended
 
 from flows.doors import first_words
 from flows.doors.child_clients import as_known
-from flows.doors.first_words import KnownRun, PatientEventsClient, be_patient, know_token, use_token
+from flows.doors.first_words import KnownRun, be_patient, know_token, use_token
 from tasks.giving_way import hold_back, speak
 
 DEPLOYMENT = uuid4()
@@ -256,18 +255,16 @@ def test_events_and_log_lines_wait_until_nothing_is_urgent(monkeypatch: pytest.M
         del self
         told.extend(item["message"] for item in items)
 
-    monkeypatch.setattr(PrefectEventsClient, "emit", emitted)
+    monkeypatch.setattr(EventsWorker, "_handle", emitted)
     monkeypatch.setattr(APILogWorker, "_handle_batch", logged)
-    monkeypatch.setattr(EventsWorker, "set_client_override", told.append)
     be_patient()
-    assert told.pop() is PatientEventsClient
 
     async def whole() -> None:
         hold_back()
         event = Event(event="task.begun", resource=Resource({"prefect.resource.id": "x"}))
-        client, worker = object.__new__(PatientEventsClient), object.__new__(APILogWorker)
-        worker._client = None  # type: ignore[assignment]
-        waiting = asyncio.gather(client.emit(event), worker._handle_batch([{"message": "a line"}]))
+        events, lines = object.__new__(EventsWorker), object.__new__(APILogWorker)
+        lines._client = None  # type: ignore[assignment]
+        waiting = asyncio.gather(events._handle(event), lines._handle_batch([{"message": "a line"}]))
         await asyncio.sleep(3 * first_words.GLANCE_SECONDS)
         assert told == []
         speak()

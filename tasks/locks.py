@@ -5,8 +5,8 @@ Rules of the duty, in order:
 2. It looks when the keeper begins, then eight times within the time of a lock; after a failure again in a minute.
 3. Of each open incident: every object that its entries name, with packs and leaves of its collections, the active
    configuration with its runbooks, and those before it, by which alone it is known who could make it active. A lock of
-   which half the time is over is set anew.
-   One that is missing, or refused, keeps no other from it; where the bucket answers nothing more, the rest must wait.
+   which half the time is over is set anew. One that is missing, or refused, keeps no other from it; where the bucket
+   answers nothing more, the rest must wait.
 4. The newest anchored head, which covers everything before it, likewise.
 5. What was extended is an entry of the incident. What could not be is one too, once until it works again; that it
    does is an entry even where nothing was due.

@@ -61,13 +61,6 @@ def open_early() -> None:
             place.store.entries(place.store.incidents()[-1] if place.store.incidents() else None)
 
 
-def as_configured() -> None:
-    """In a child: what its parent opened counts only as long as the settings are the same."""
-    with suppress(QuellError, OSError):
-        if load_settings() != open_installation().settings:
-            open_installation.cache_clear()
-
-
 def open_for_children() -> None:
     """The same in a process that others are forked from, and no connection stays: 35 ms less for each of them.
 
@@ -77,3 +70,10 @@ def open_for_children() -> None:
         if not is_bucket(load_settings().vault_path):
             open_early()
             open_installation().store.close()
+
+
+def as_configured() -> None:
+    """In a child: what its parent opened counts only as long as the settings are the same."""
+    with suppress(QuellError, OSError):
+        if load_settings() != open_installation().settings:
+            open_installation.cache_clear()

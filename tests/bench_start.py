@@ -19,9 +19,11 @@ from flows.doors import practice
 from flows.doors.commands._bell import ring_bell
 from flows.doors.door.address import door_url
 from flows.doors.drill import opened_by
+from flows.doors.engine_server import EngineCalls
 from flows.doors.processes import start_mark
 from flows.doors.sender import send
 from flows.doors.up import attach, start_in_background, stop
+from flows.doors.worker_line import socket_of
 from runbooks.domain.approval import Answer
 from runbooks.domain.instants import Instant, instant_from_ns, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
@@ -125,7 +127,7 @@ def standing(systems: tuple[str, ...], papers: tuple[str, ...] = (), pager: str 
         place.activate(configuration, INSTALLATION, {"proof": "a bench's own configuration"})
         stack.callback(stop, home)
         start_in_background(home, 240, commands=COMMANDS)
-        time.sleep(5)  # what starts beside it has started
+        until(socket_of(home).exists, what="the worker listens")
         yield Ground(home, place, side)
 
 
@@ -136,19 +138,27 @@ def start() -> dict[str, Json]:
     with standing((*ours, *theirs)) as ground:
         effective, applied = _measured(ground, ours)
         with stock_worker(ground.home, "agentic_misalignment"):
-            time.sleep(10)  # it is up
             effective_stock, applied_stock = _measured(ground, theirs)
+        drawn = tasks_drawn(ground.home)
     found = percentiles(effective[COLD:])
     decided = percentiles(applied[COLD:])
     return {
         "signed_post_to_probed_effective": found, "goal_p95_ms": GOAL_P95_MS,
         "met": int(str(found["p95_ms"])) <= GOAL_P95_MS, "cold_ms": list(effective[:COLD]),
-        "decision_to_applied": decided, "decision_met": int(str(decided["p95_ms"])) <= GOAL_P95_MS,
+        "tasks_drawn": drawn, "decision_to_applied": decided, "decision_met": int(str(decided["p95_ms"])) <= GOAL_P95_MS,
         "stock_process_worker": {
             "signed_post_to_probed_effective": percentiles(effective_stock),
             "decision_to_applied": percentiles(applied_stock),
         },
     }  # fmt: skip
+
+
+def tasks_drawn(home: Path) -> int:
+    """Tasks that Prefect shows: a response that tells it nothing is quick, and no response."""
+    drawn = int(EngineCalls(home).call("POST", "/task_runs/count", {}))
+    if not drawn:
+        raise RuntimeError("Prefect shows no task of any response: what was measured is not what people get")
+    return drawn
 
 
 def _measured(ground: Ground, systems: tuple[str, ...]) -> tuple[list[int], list[int]]:
@@ -183,8 +193,9 @@ def burst() -> dict[str, Json]:
         starts = [milliseconds_between(began, ground.wait(one, EntryType.RUN_STARTED).at) / 1000 for one in incidents]
         proofs = [milliseconds_between(began, ground.wait(one, EntryType.PROBES_JUDGED).at) / 1000 for one in incidents]
         runs = sum(len({e.flow_run_id for e in ground.entries(one, EntryType.RUN_STARTED)}) for one in incidents)
+        drawn = tasks_drawn(ground.home)
     return {
-        "incidents": len(set(incidents)), "runs": runs, "first_start_s": min(starts), "last_start_s": max(starts),
+        "incidents": len(set(incidents)), "runs": runs, "tasks_drawn": drawn, "first_start_s": min(starts), "last_start_s": max(starts),
         "first_proven_s": min(proofs), "last_proven_s": max(proofs), "lost": BURST - len(set(incidents)),
         "goal_first_s": GOAL_FIRST_S, "goal_last_s": GOAL_LAST_S,
         "met": min(starts) <= GOAL_FIRST_S and max(starts) <= GOAL_LAST_S,

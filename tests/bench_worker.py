@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.doors.engine_server import EngineCalls, engine_environment
 from flows.doors.listing import POOL, ROOT
 from flows.doors.processes import start_child, stop_children
+from tests.flows.people import until
 
 STOCK = "stock"
 
@@ -24,6 +25,7 @@ def stock_worker(home: Path, stem: str) -> Iterator[None]:
     calls.call("PATCH", f"/deployments/{found['id']}", {"work_pool_name": STOCK})
     worker = start_child(STOCK, argv, env=environment, log=home / "logs" / "stock.log", cwd=ROOT)
     try:
+        until(lambda: calls.call("POST", f"/work_pools/{STOCK}/workers/filter", {}), what="the stock worker")
         yield
     finally:
         stop_children([worker], grace_seconds=30)

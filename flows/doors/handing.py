@@ -4,7 +4,7 @@
 2. The dispatcher creates the run, as one that is at work already, and hands it over as the engine told it.
 3. The worker examines it like any other and starts it. What it refuses to take, the dispatcher puts into the queue.
 4. Nobody there, or no room: the run waits in the queue from the beginning, where every worker finds it.
-5. No answer: whether it was taken shows in the run itself, a few seconds later (`tasks/starting.py`); only one that
+5. No answer: whether it was taken shows in the record, 20 s later (`tasks/starting.py`); only one that
    nobody took is put into the queue. A dispatcher that dies in between leaves it to the keeper (40 s).
 """
 

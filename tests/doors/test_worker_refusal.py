@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -122,13 +121,13 @@ def test_in_a_burst_a_deployment_is_asked_about_once_and_each_run_is_judged() ->
         examiner = Examiner(LISTED, NAMES)
         run = FlowRun(flow_id=FLOW.id, deployment_id=server.deployment.id)
         bad = run.model_copy(update={"job_variables": {"command": "true"}})
-        began = monotonic()
+        began = time.monotonic()
         all_of_them = [examiner.examine_since(began, server, one) for one in (run, run, bad, run)]  # type: ignore[arg-type]
         found = await asyncio.gather(*all_of_them)
         assert len(asked) == 1
         assert [bool(one.objection) for one in found] == [False, False, True, False]
         server.deployment = server.deployment.model_copy(update={"pull_steps": [{"x": {}}]})
-        later = await examiner.examine_since(monotonic(), server, run)  # type: ignore[arg-type]
+        later = await examiner.examine_since(time.monotonic(), server, run)  # type: ignore[arg-type]
         assert "pull steps" in later.objection, "what was known before it began is not enough"
         again = await examiner.examine_since(began, server, run)  # type: ignore[arg-type]
         assert "pull steps" in again.objection, "one that is known no more is asked about, whenever the run began"

@@ -16,7 +16,7 @@ from flows.doors.processes import alive
 from flows.doors.sender import send
 from flows.doors.up import attach
 from flows.doors.worker_line import socket_of
-from runbooks.domain.evidence import EvidenceClass, Manifest
+from runbooks.domain.evidence import Collection, EvidenceClass, Manifest
 from runbooks.domain.incident import Archetype
 from runbooks.domain.ledger import EntryType as E
 from tasks.evidence import sealed_items
@@ -56,6 +56,15 @@ def test_a_signed_webhook_starts_what_policy_allows_and_nobody_is_asked(worlds: 
     assert ground.ending(incident) == "recovered"
     ground.sound(incident)
     until(lambda: _drawn(ground, run["id"]) >= {"open the incident", "contain", "close the incident"}, what="its tasks")
+    assert {"open the incident", "contain"} <= _mirrored(ground, incident), "the witness saw what earlier processes did"
+
+
+def _mirrored(ground: Ground, incident: str) -> set[str]:
+    """Names of the tasks in the last mirror of Prefect's history of this incident."""
+    vault = ground.installation.vault
+    mirrored = ground.entries(incident, E.HISTORY_MIRRORED)[-1].subject["collection"]
+    pages = [json.loads(page) for _, page in vault.items(Collection.from_bytes(vault.get(mirrored)))]
+    return {one["name"].rpartition("-")[0] for page in pages for one in page["task_runs"]}
 
 
 def _drawn(ground: Ground, run: str) -> set[str]:

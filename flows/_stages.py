@@ -48,10 +48,10 @@ async def response(start: Start, archetype: Archetype) -> AsyncIterator[str]:
     told = start.model_dump(mode="json")
     incident = open_response(told, archetype)
     with respond(incident, start_digest(told)):
-        step_back(incident)
         _act_on_consent(incident)
         take_in_answers(incident)
         _act_on_consent(incident)
+        step_back(incident)
         yield incident
 
 

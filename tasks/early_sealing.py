@@ -14,6 +14,7 @@ from threading import Lock, get_native_id
 
 from runbooks.domain.errors import QuellError
 from runbooks.domain.ledger import Actor
+from tasks.collecting import collect_rarely
 from tasks.evidence import seal_early
 from tasks.installation import Installation
 from tasks.warming import warm
@@ -34,6 +35,11 @@ def _stand_back() -> None:
         os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
 
 
+def _prepare() -> None:
+    warm()
+    collect_rarely()
+
+
 class EarlySealing:
     """Seals incidents as they open, a few at a time."""
 
@@ -47,7 +53,7 @@ class EarlySealing:
 
     def prepare(self) -> None:
         """Have what sealing needs before anybody waits for it."""
-        self._threads.submit(warm)
+        self._threads.submit(_prepare)
 
     def begin(self, incident_id: str) -> bool:
         """Seal this incident soon; False when it is left alone for now."""

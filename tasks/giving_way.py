@@ -5,7 +5,7 @@ tasks. In a burst of thirty incidents on two cores the last one would otherwise 
 all their pages.
 
 A process that is to act at once holds back what it has to tell the engine beside its response (events of its tasks, lines
-of its log) until its first acts are done and it has given way to others; never for longer than `LONGEST_SECONDS`.
+of its log) until its first acts are done and it has given way to others; never for longer than `SILENT_SECONDS`.
 """
 
 import os
@@ -13,12 +13,15 @@ import time
 from contextlib import suppress
 
 from runbooks.domain.errors import QuellError
+from runbooks.domain.ledger import EntryType
 from tasks.intake.outbox import others_wait_to_begin
 from tasks.step import here
+from tasks.turns import Turn
 from tasks.waiting import pause
 
-LONGEST_SECONDS = 10.0
-"""People wait for these pages: a flood of signals holds no process up for longer, however often it gives way."""
+LONGEST_SECONDS, SILENT_SECONDS = 10.0, 20.0
+"""People wait for these pages: a flood of signals holds no process up for longer, however often it gives way, and its log
+and its tasks are told after that time at the latest (it may have waited for its turn before)."""
 GLANCE_SECONDS = 0.25
 LOWER_BY = 5
 """A third of the processor that another process gets which wants it at the same time."""
@@ -28,13 +31,14 @@ class _Voice:
     """Of this process, which serves one run."""
 
     silent_until = 0.0
+    turn: Turn | None = None
     patient_until: float | None = None
     """Since it first had to wait for others."""
 
 
 def hold_back() -> None:
     """From now on this process tells the engine only what its response needs, until it gave way once, or for a while."""
-    _Voice.silent_until = time.monotonic() + LONGEST_SECONDS
+    _Voice.silent_until = time.monotonic() + SILENT_SECONDS
 
 
 def holds_back() -> bool:
@@ -48,20 +52,33 @@ def speak() -> None:
 
 
 def others_come_first(incident_id: str) -> bool:
-    """Whether other responses wait for their run now."""
+    """Whether other responses wait for their run, or for their turn, now."""
     with suppress(QuellError):
-        return others_wait_to_begin(here(), incident_id)
+        return Turn(here().settings.home).somebody_waits() or others_wait_to_begin(here(), incident_id)
     return False
 
 
 def step_back(incident_id: str) -> None:
-    """In a burst, those that have not begun have the processor first; this process keeps its lower place to its end."""
+    """In a burst, those that have not begun have the processor first; this process keeps its lower place to its end.
+
+    Those that have begun act a few at a time; one that is sealed already, or asked people, waits for nobody.
+    """
     if others_come_first(incident_id):
         os.nice(LOWER_BY)
+    if not here().store.entries(incident_id, types=(EntryType.EVIDENCE_SEALED, EntryType.RUN_SUSPENDED)):
+        _Voice.turn = Turn(here().settings.home)
+        _Voice.turn.take()
+
+
+def end_turn() -> None:
+    """The first acts are done: others may do theirs."""
+    if _Voice.turn is not None:
+        _Voice.turn.give_back()
 
 
 def give_way(incident_id: str) -> None:
-    """Wait, for a while, until no other response waits for its run. It is a courtesy: whatever fails ends it."""
+    """Wait, for a while, until no other response waits for its run or its turn. A courtesy: whatever fails ends it."""
+    end_turn()
     while others_come_first(incident_id):
         if _Voice.patient_until is None:
             _Voice.patient_until = time.monotonic() + LONGEST_SECONDS

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_hex
+from time import monotonic
 
 from runbooks.domain.value import Digest
 from tasks.installation import Installation
@@ -11,8 +12,10 @@ from tasks.waiting import pause
 
 LEASE_SECONDS = 60
 """Prolonged while sealing goes on; after it somebody else begins."""
-LOOK_SECONDS, PATIENCE_SECONDS = 0.01, 0.25
-"""Between two looks of whoever waits, at first and in the end."""
+LOOK_SECONDS = 0.01
+"""Between two looks of whoever waits whether it is sealed."""
+TRY_SECONDS, PATIENCE_SECONDS = 0.05, 0.25
+"""Between two tries to take the turn, at first and in the end: those hold up whoever seals."""
 
 
 @dataclass
@@ -57,11 +60,13 @@ class Turn:
 
 def in_turn(turn: Turn, seal: Callable[[Turn], Digest | None]) -> Digest | None:
     """The manifest that stands, or what `seal` makes when it is our turn; nobody else seals meanwhile."""
-    waiting = LOOK_SECONDS
+    waiting = TRY_SECONDS
     while not turn.take():
-        if (sealed := turn.sealed()) is not None:
-            return sealed
-        pause(waiting)
+        again = monotonic() + waiting
+        while monotonic() < again:
+            if (sealed := turn.sealed()) is not None:
+                return sealed
+            pause(LOOK_SECONDS)
         waiting = min(2 * waiting, PATIENCE_SECONDS)
     try:
         return turn.sealed() or seal(turn)

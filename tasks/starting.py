@@ -31,6 +31,8 @@ HANDED = "handed to the worker of this machine"
 
 It is created as Running: its process need not ask to be let in, which takes the engine as long as creating it does.
 """
+WOKEN = "woken by an answer; taken by the worker of this machine"
+"""The state of a run that waited for people, and begins again by one change (`flows/doors/waking.py`)."""
 TAKEN_WITHIN_SECONDS = 20
 """A run that was handed over has begun by then, and its process is named; else the lease decides."""
 START_PATIENCE_SECONDS = 10
@@ -159,6 +161,11 @@ class Starter:
 def is_handed(state: State) -> bool:
     """Whether a run in this state was created as Running, for a worker that takes it, and said nothing else since."""
     return str(state.message).startswith(HANDED)
+
+
+def is_woken(state: State) -> bool:
+    """Whether a waiting run was set to Running for a process that is just being started, and said nothing else since."""
+    return state.is_running() and state.message == WOKEN
 
 
 def _waits_for_nobody(run: FlowRun) -> bool:

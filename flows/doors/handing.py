@@ -25,7 +25,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.listing import POOL
-from flows.doors.worker_line import LOOK, NO, ROOM, TAKEN, YES, socket_of
+from flows.doors.worker_line import LOOK, NO, ROOM, TAKEN, WAKE, YES, socket_of
 
 PATIENCE_SECONDS = 1.0
 """The dispatcher's, for each answer of the worker."""
@@ -108,6 +108,9 @@ class Taker(Protocol):
     def look(self) -> None:
         """Ask the engine at once what is due."""
 
+    async def begin_again(self, flow_run_id: UUID) -> bool:
+        """Wake this run, which waits for people, and take it; whether that was done."""
+
 
 @asynccontextmanager
 async def listening(home: Path, worker: Taker) -> AsyncIterator[None]:
@@ -137,6 +140,8 @@ async def _attend(worker: Taker, reader: asyncio.StreamReader, writer: asyncio.S
         word = await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)
         if word == LOOK:
             worker.look()
+        if word.startswith(WAKE):
+            writer.write(YES if await worker.begin_again(UUID(word.removeprefix(WAKE).decode().strip())) else NO)
         if word != ROOM:
             return
         ticket = worker.keep_free()

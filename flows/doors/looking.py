@@ -19,7 +19,7 @@ from runbooks.domain.ledger import ActorKind, EntryType, LedgerEntry
 from tasks.engine import has_form, paused_of, runs_of, state_name
 from tasks.installation import Installation
 from tasks.ledger import clock
-from tasks.starting import is_handed
+from tasks.starting import is_handed, is_woken
 
 log = logging.getLogger("quell.keeper")
 
@@ -120,7 +120,9 @@ def _died_on_the_way(run: FlowRun | None, form: LedgerEntry) -> bool:
     """The process died between writing that it waits and waiting: nobody interfered."""
     if run is None or run.state is None:
         return False
-    return run.state.is_crashed() or (run.state.is_running() and instant_from(run.state.timestamp) < form.at)
+    if run.state.is_crashed() or is_woken(run.state):  # or woken, and its process with its worker
+        return True
+    return run.state.is_running() and instant_from(run.state.timestamp) < form.at
 
 
 def is_starting(run: FlowRun, *, begun: bool = False) -> bool:
@@ -131,7 +133,7 @@ def is_starting(run: FlowRun, *, begun: bool = False) -> bool:
     if run.state.is_running() and age < SLOW_START_SECONDS and process_lives(run):
         return True
     handed = is_handed(run.state) and not run.infrastructure_pid and not begun
-    name = "Pending" if handed else state_name(run.state)
+    name = "Pending" if handed or is_woken(run.state) else state_name(run.state)
     return age < STARTING_SECONDS.get(name, 0)
 
 

@@ -6,8 +6,17 @@ import signal
 import socket
 from datetime import UTC, datetime
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 
+from flows.doors.listing import POOL
 from flows.doors.processes import alive
 
 ORPHAN_AGE_SECONDS, NAMELESS_AGE_SECONDS = 10.0, 300.0
@@ -42,3 +51,11 @@ def gone(flow_run: FlowRun) -> bool:
     if not pid_of(named):
         return False
     return age.total_seconds() > ORPHAN_AGE_SECONDS and not alive(pid_of(named), named.rpartition(":")[2])
+
+
+async def runs_of_pool(client: PrefectClient, *types: StateType) -> list[FlowRun]:
+    """The runs of our pool in one of these states."""
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+    )

@@ -17,13 +17,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import anyio.abc
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import InfrastructureNotFound
@@ -35,9 +28,12 @@ from flows.doors.examining import Examined, Examiner
 from flows.doors.first_words import token_of
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
 from flows.doors.nursery import NurseryDoor, Run, RunChild
-from flows.doors.run_processes import gone, how, pid_of
+from flows.doors.run_processes import gone, how, pid_of, runs_of_pool
 from flows.doors.standby import CANCEL_SIGNAL
+from flows.doors.waking import woken
 
+ENDING_SECONDS = 1.0
+"""How long a bell waits for a process of the run to end."""
 CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
 LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _log = logging.getLogger("quell.worker")
@@ -72,6 +68,8 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self._cancelling: set[UUID] = set()
         self._kept: set[UUID] = set()
         """Places that are kept free for runs that are being created (`handing.py`)."""
+        self._waking: dict[UUID, asyncio.Future[bool]] = {}
+        """Whether it was woken: everybody who rings meanwhile hears the same."""
         self.draining = False
         self._token = ""
         """With which the clients of runs write to the engine; each would ask for one of its own, in a hurry."""
@@ -112,6 +110,31 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         if not self.draining and flow_run.id not in self.claimed:
             self.claimed[flow_run.id] = asyncio.create_task(self._take(flow_run, ours=True))
         return flow_run.id in self.claimed
+
+    async def begin_again(self, flow_run_id: UUID) -> bool:
+        """Wake a run that waits for people, and take it; False when it does not wait, or cannot be taken here now."""
+        if flow_run_id not in self._waking and (last := self.claimed.get(flow_run_id)) is not None:
+            await asyncio.wait([last], timeout=ENDING_SECONDS)  # it may be just going to sleep
+        if flow_run_id not in self._waking:
+            if self._full or flow_run_id in self.claimed:
+                return False
+            self._waking[flow_run_id] = asyncio.get_running_loop().create_future()
+            self.claimed[flow_run_id] = asyncio.create_task(self._wake(flow_run_id))
+        return await asyncio.shield(self._waking[flow_run_id])
+
+    async def _wake(self, flow_run_id: UUID) -> None:
+        flow_run = None
+        try:
+            flow_run = await woken(self.client, flow_run_id, self._examiner)
+        except CONNECTION_ERRORS as error:
+            _log.warning("Flow run %s was not woken (%s: %s).", flow_run_id, type(error).__name__, error)
+        finally:
+            self._waking.pop(flow_run_id).set_result(flow_run is not None)
+            if flow_run is None:
+                del self.claimed[flow_run_id]
+                self.wake.set()  # it may be due, and was not taken for our claim
+        if flow_run is not None:
+            await self._take(flow_run, ours=True)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Take what is due, as far as there is room. Replaces Prefect's own pipeline, which makes twice the calls."""
@@ -249,7 +272,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def cancel_requested(self) -> None:
         """Stop the children whose runs are to be cancelled; close cancellations and crashes that nobody else will."""
-        for flow_run in await self._runs_of_pool(StateType.CANCELLING):
+        for flow_run in await runs_of_pool(self.client, StateType.CANCELLING):
             child = self._nursery.by_run(flow_run.id)
             if flow_run.id in self._cancelling:
                 continue
@@ -268,12 +291,6 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def settle_orphans(self) -> None:
         """Runs whose process on this machine has gone while nobody could say so: a killed worker, a long loss of touch."""
-        for flow_run in await self._runs_of_pool(StateType.RUNNING, StateType.PENDING):
+        for flow_run in await runs_of_pool(self.client, StateType.RUNNING, StateType.PENDING):
             if flow_run.id not in self.claimed and gone(flow_run):
                 await self._crashed(flow_run.id, "The flow run's process had gone, with its worker.")
-
-    async def _runs_of_pool(self, *types: StateType) -> list[FlowRun]:
-        return await self.client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
-        )

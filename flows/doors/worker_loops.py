@@ -18,6 +18,7 @@ from flows.doors.handing import listening
 from flows.doors.listing import POOL, read_listing
 from flows.doors.nursery import NurseryDoor
 from flows.doors.warm_worker import OnRefused, QuellWorker
+from tasks.collecting import collect_rarely
 
 POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
@@ -44,6 +45,7 @@ async def work(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     await nursery.open()
+    collect_rarely()
     worker = QuellWorker(listed=listed, nursery=nursery, on_refused=on_refused, limit=limit, name=name)
     async with worker, listening(Path(environment["QUELL_HOME"]), worker):
         learning = asyncio.create_task(_tried(worker.learn))

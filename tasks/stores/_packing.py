@@ -11,6 +11,7 @@ import hmac
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -44,18 +45,25 @@ def item_leaf(salt: bytes, item: bytes) -> bytes:
 
 
 def frames(pieces: Iterable[bytes], collection: str, key: bytes) -> Iterator[bytes]:
-    """Sealed frames of a stream that comes in pieces of any size; two threads seal, a few frames are in flight."""
+    """Sealed frames of a stream that comes in pieces of any size; of many, two threads seal and a few are in flight."""
     cipher, bound = AESGCM(key), _FORMAT + collection.encode()
 
-    def seal(number: int, plain: bytes) -> bytes:
-        packed = zstandard.ZstdCompressor(level=3).compress(plain)
+    def seal(number: int, frame: bytes) -> bytes:
+        packed = zstandard.ZstdCompressor(level=3).compress(frame)
         sealed = cipher.encrypt(number.to_bytes(12, "big"), packed, bound)
         return len(sealed).to_bytes(4, "big") + sealed
 
+    plain = _cut(pieces)
+    first, second = next(plain, None), next(plain, None)
+    if first is None:
+        return
+    if second is None:  # most collections: threads would take longer to begin than the frame to be sealed
+        yield seal(0, first)
+        return
     with ThreadPoolExecutor(2, thread_name_prefix="seal") as pool:
         waiting: deque[Future[bytes]] = deque()
-        for number, plain in enumerate(_cut(pieces)):
-            waiting.append(pool.submit(seal, number, plain))
+        for number, frame in enumerate(chain((first, second), plain)):
+            waiting.append(pool.submit(seal, number, frame))
             if len(waiting) >= _AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:

@@ -29,6 +29,12 @@ def read(*packs: bytes, largest: int = 1 << 30) -> list[bytes]:
     return list(records(unseal(packs, NAME, KEY), largest))
 
 
+def test_one_frame_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_packing, "ThreadPoolExecutor", None)
+    assert read(*frames(stream([b"one", b"two"]), NAME, KEY)) == [b"one", b"two"]
+    assert list(frames([], NAME, KEY)) == []
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=400), max_size=30), st.integers(0, 30))
 def test_items_survive_cutting_and_packing(items: list[bytes], split: int) -> None:

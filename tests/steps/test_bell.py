@@ -2,17 +2,21 @@
 
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from flows.doors.worker_line import LOOK, socket_of
+from flows.doors import worker_line
+from flows.doors.worker_line import LOOK, NO, WAKE, YES, socket_of
 from runbooks.domain.ledger import EntryType
 from tasks.approval import requests_of
 from tasks.ledger import flow_actor
+from tests.flows.people import until
 from tests.steps.desk import Desk
 
 
@@ -82,16 +86,47 @@ def test_the_run_that_the_record_says_waits_is_woken_without_a_search(desk: Desk
     assert calls == ["flow_runs/newer/resume"]
 
 
-def test_whoever_woke_a_run_lets_the_worker_look_at_once(desk: Desk, engine: Engine) -> None:
+@contextmanager
+def a_worker(desk: Desk, says: bytes) -> Iterator[list[bytes]]:
+    """Listens in the desk's home and answers each caller so; what it was told."""
+    heard: list[bytes] = []
+
+    class Attend(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            heard.append(self.rfile.readline())
+            self.wfile.write(says)
+
+    with socketserver.ThreadingUnixStreamServer(str(socket_of(desk.home)), Attend) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield heard
+        server.shutdown()
+
+
+def test_the_worker_wakes_it_and_prefect_is_not_asked(desk: Desk, engine: Engine) -> None:
+    with a_worker(desk, YES) as heard:
+        assert approve(desk, "older", "waits")["rung"] is True
+    assert heard == [WAKE + b"waits\n"]
+    assert not [call for call in engine.calls if call.startswith("flow_runs")]
+
+
+def test_else_whoever_woke_a_run_lets_the_worker_look_at_once(desk: Desk, engine: Engine) -> None:
     engine.answers = {"waits": "ACCEPT"}
-    with socket.socket(socket.AF_UNIX) as worker:
-        worker.bind(str(socket_of(desk.home)))
-        worker.listen()
-        worker.settimeout(5)
+    with a_worker(desk, NO) as heard:
         assert approve(desk, "waits")["rung"] is True
-        line, _ = worker.accept()
-        with line:
-            assert line.recv(64) == LOOK
+        until(lambda: len(heard) == 2, 5, what="the worker is told to look")
+    assert heard == [WAKE + b"waits\n", LOOK]
+    assert "flow_runs/waits/resume" in engine.calls
+
+
+def test_a_worker_that_says_nothing_is_waited_for_a_moment_only(
+    desk: Desk, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_line, "WAKE_SECONDS", 0.1)
+    engine.answers = {"waits": "ACCEPT"}
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(socket_of(desk.home)))
+        silent.listen()
+        assert approve(desk, "waits")["rung"] is True
 
 
 @pytest.mark.parametrize("gone", ["ABORT", 404, 500])

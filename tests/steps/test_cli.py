@@ -23,6 +23,11 @@ def test_help_is_quick_because_it_imports_no_prefect() -> None:
         assert f"  {command.name} " in done.stdout
 
 
+def test_the_door_takes_signals_though_prefect_is_broken() -> None:
+    code = "import sys\nimport flows.doors.door.serving\nassert not {'prefect', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_command_explains_itself(desk: Desk, command: str) -> None:
     ran = desk(command, "--help")

@@ -24,6 +24,7 @@ ME = "INC-ME"
 def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(giving_way._Voice, "silent_until", 0.0)
     monkeypatch.setattr(giving_way._Voice, "patient_until", None)
+    monkeypatch.setattr(giving_way._Voice, "turn", None)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,7 @@ def test_who_holds_back_speaks_when_it_gave_way_or_when_it_takes_too_long(
     hold_back()
     speak()
     assert not holds_back()
-    monkeypatch.setattr(giving_way, "LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(giving_way, "SILENT_SECONDS", 0.05)
     hold_back()
     intake.take(a_signal())
     time.sleep(0.1)

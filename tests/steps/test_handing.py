@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.handing import Places, ask_for_a_place, listening
 from flows.doors.listing import POOL
-from flows.doors.worker_line import nudge, socket_of
+from flows.doors.worker_line import nudge, socket_of, wake
 from tests.flows.people import until
 
 
@@ -28,6 +28,7 @@ class Worker:
     kept: set[UUID] = field(default_factory=set)
     taken: list[UUID] = field(default_factory=list)
     looks: int = 0
+    asleep: set[UUID] = field(default_factory=set)
 
     def keep_free(self) -> UUID | None:
         if len(self.kept) >= self.room:
@@ -47,6 +48,11 @@ class Worker:
 
     def look(self) -> None:
         self.looks += 1
+
+    async def begin_again(self, flow_run_id: UUID) -> bool:
+        waits = flow_run_id in self.asleep
+        self.asleep.discard(flow_run_id)
+        return waits
 
 
 @pytest.fixture
@@ -187,3 +193,21 @@ def test_nudging_nobody_or_a_dead_worker_is_quick_and_silent(tmp_path: Path) -> 
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_of(tmp_path)))
     nudge(tmp_path)
+
+
+def test_a_waiting_run_is_woken_once(worker: Worker, tmp_path: Path) -> None:
+    run = uuid4()
+    worker.asleep.add(run)
+    assert wake(tmp_path, str(run))
+    assert not wake(tmp_path, str(run))
+
+
+@pytest.mark.parametrize("name", ["", "no run", "../etc", "ÿ", "9" * 70_000])
+def test_what_names_no_run_wakes_nothing(worker: Worker, tmp_path: Path, name: str) -> None:
+    assert not wake(tmp_path, name)
+    worker.asleep.add(run := uuid4())
+    assert wake(tmp_path, str(run)), "and the worker listens as before"
+
+
+def test_nobody_there_wakes_nothing(tmp_path: Path) -> None:
+    assert not wake(tmp_path, str(uuid4()))

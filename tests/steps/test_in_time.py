@@ -92,6 +92,46 @@ def test_what_the_source_says_of_its_failure_is_passed_on() -> None:
     assert not items.cut
 
 
+def test_so_much_is_read_ahead_and_no_more() -> None:
+    told, read, size = Told(), list[int](), 100_000
+
+    def source() -> Iterator[bytes]:
+        for number in range(50):
+            read.append(number)
+            yield bytes(size)
+
+    items = iter(InTime(source(), 60, told.over.set))
+    next(items)
+    time.sleep(0.3)
+    assert size * len(read) < 3 << 20
+    assert sum(1 for _ in items) == 49
+
+
+def test_empty_items_take_room_too() -> None:
+    told, read = Told(), list[int]()
+
+    def source() -> Iterator[bytes]:
+        for number in range(100_000):
+            read.append(number)
+            yield b""
+
+    items = iter(InTime(source(), 60, told.over.set))
+    next(items)
+    time.sleep(0.5)
+    assert len(read) < 50_000
+    assert sum(1 for _ in items) == 99_999
+
+
+def test_time_is_looked_at_for_each_item_that_is_taken() -> None:
+    told, taken = Told(), 0
+    with pytest.raises(EvidenceError, match="had not ended"):  # noqa: PT012
+        for _ in InTime(told.passing_over(*(b"x",) * 500), 0.2, told.over.set):
+            taken += 1
+            time.sleep(0.002)
+            assert told.over.is_set() or taken < 150, "the source is told while what came is still being taken"
+    assert taken == 500, "what came in time is handed on"
+
+
 def test_whoever_stops_taking_leaves_nobody_reading() -> None:
     told = Told()
     for _ in InTime((b"{}" for _ in iter(told.over.is_set, True)), 30, told.over.set):

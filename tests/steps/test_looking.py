@@ -8,15 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from flows.doors import interference, keeper
-from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look, is_starting
+from flows.doors import interference, keeper, looking
+from flows.doors.looking import FORMS_PER_ROUND, LOOKS_PER_ROUND, Look, form_stands, is_starting
 from flows.doors.pausing import SETTLE_SECONDS
 from flows.doors.run_processes import gone
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
 from tasks.ledger import clock, flow_actor, this_process
 from tasks.presence import lease_name
-from tasks.starting import HANDED
+from tasks.starting import HANDED, WOKEN
 from tests.steps.desk import Desk
 
 
@@ -142,3 +142,21 @@ def test_a_run_whose_worker_was_killed_before_it_named_a_process_does_not_run_fo
     """A review has nobody else who would miss it."""
     state = State(type=kind, timestamp=datetime.now(UTC) - timedelta(seconds=seconds))
     assert gone(FlowRun(flow_id=uuid4(), state=state, infrastructure_pid=named)) is is_gone
+
+
+@pytest.mark.parametrize(("seconds", "stands"), [(20, True), (60, False)])
+def test_one_that_was_woken_here_and_has_not_begun_yet_is_nobodys_interference(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, seconds: int, stands: bool
+) -> None:
+    """It still names the process that ended when it went to sleep; its worker may have died, too."""
+    incident, run_id = desk.declare(), uuid4()
+    form = desk.installation.pen(flow_actor("test"), str(run_id)).write(
+        EntryType.RUN_SUSPENDED, f"suspended/{run_id}", incident=incident, body={"form": "gate-0", "seen": 0}
+    )
+    woken = State(
+        type=StateType.RUNNING, name="Running", message=WOKEN, timestamp=datetime.now(UTC) - timedelta(seconds=seconds)
+    )
+    run = FlowRun(id=run_id, flow_id=uuid4(), state=woken, infrastructure_pid="elsewhere:1:mark")
+    monkeypatch.setattr(looking, "runs_of", lambda _: [run])
+    assert form_stands(desk.installation, form) is stands
+    assert desk.installation.store.entries(types=(EntryType.RUN_INTERFERED,)) == []

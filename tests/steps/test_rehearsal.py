@@ -5,12 +5,21 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import prefect.flows
+import pytest
+from prefect import flow
+from prefect._internal.pydantic.validated_func import ValidatedFunction
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.schemas.events import Event
+from prefect.exceptions import ParameterTypeError
+from pydantic import ConfigDict
 
 from tasks.rehearsal import rehearse
-from tasks.warming import warm
+from tasks.warming import remember_signatures, warm
 
 
 def counted() -> list[int]:
@@ -41,6 +50,41 @@ def test_warming_twice_is_as_good_as_once() -> None:
     assert warm() == []
     assert threading.active_count() == before
     assert FlowRun.__pydantic_complete__, "its making is not left to each run"
+    assert Event.__pydantic_complete__
+
+
+def test_the_model_of_a_flows_parameters_is_made_once_and_says_no_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    class Counted(ValidatedFunction):
+        def __init__(self, function: Callable[..., Any], config: ConfigDict | None = None) -> None:
+            made.append(function)
+            super().__init__(function, config=config)
+
+    monkeypatch.setitem(vars(prefect.flows), "ValidatedFunction", Counted)
+    remember_signatures()
+    remember_signatures()
+
+    @flow(name="of a test")
+    def counts(number: int) -> int:
+        return number
+
+    assert [counts.validate_parameters({"number": told}) for told in ("1", 2)] == [{"number": 1}, {"number": 2}]
+    with pytest.raises(ParameterTypeError):
+        counts.validate_parameters({"number": "many"})
+    assert len(made) == 1
+
+
+COLLECTED = """
+import gc
+from tasks.collecting import COLLECT_AFTER, collect_rarely
+collect_rarely()
+assert gc.get_freeze_count() > 1000 and gc.get_threshold() == COLLECT_AFTER and gc.isenabled()
+"""
+
+
+def test_what_stands_is_not_gone_through_again() -> None:
+    subprocess.run([sys.executable, "-c", COLLECTED], check=True, timeout=120)
 
 
 OPENED = """

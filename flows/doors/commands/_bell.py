@@ -1,10 +1,11 @@
 """Ringing: tell the waiting run that the record has news. A dead engine loses nothing: the keeper rings later.
 
-By three REST calls and without Prefect's client, whose import takes longer than all the rest of an answer.
+The worker of this home wakes it, being connected already. Else by three REST calls and without Prefect's client, whose
+import takes longer than all the rest of an answer.
 """
 
 from flows.doors.engine_server import EngineCalls, EngineUnreachable, engine_url
-from flows.doors.worker_line import nudge
+from flows.doors.worker_line import nudge, wake
 from runbooks.domain.identifiers import incident_tag
 from runbooks.domain.ledger import EntryType
 from tasks.installation import Installation
@@ -23,23 +24,33 @@ def ring_bell(installation: Installation, incident: str) -> tuple[bool, str]:
         engine_url(home)
     except EngineUnreachable:
         return False, "Prefect was never started here: it is in the record, and the response goes on after `quell up`."
+    woken = True, "The waiting run was woken and goes on now."
+    last = _last_suspended(installation, incident)
+    if last and wake(home, last):
+        return woken
     try:
         calls = EngineCalls(home, busy_retries=BUSY_RETRIES)
         for _ in range(TRIES):
             if _last_suspended_woken(installation, calls, incident) or _anyone_woken(calls, incident):
                 nudge(home)
-                return True, "The waiting run was woken and goes on now."
+                return woken
             pause(AGAIN_SECONDS)
     except EngineUnreachable:
         return False, "Prefect does not answer: it is in the record, and the keeper wakes the response when it is back."
     return False, "No run waits right now; the response reads the record when it comes to it."
 
 
-def _last_suspended_woken(installation: Installation, calls: EngineCalls, incident: str) -> bool:
-    """The run that the record says waits, asked without a search."""
+def _last_suspended(installation: Installation, incident: str) -> str:
+    """The run that the record says waits; empty when none was there."""
     forms = installation.store.entries(incident, types=(EntryType.RUN_SUSPENDED,))
+    return str(forms[-1].flow_run_id) if forms else ""
+
+
+def _last_suspended_woken(installation: Installation, calls: EngineCalls, incident: str) -> bool:
+    """That one, asked without a search."""
+    last = _last_suspended(installation, incident)
     try:
-        return bool(forms) and _woken(calls, str(forms[-1].flow_run_id))
+        return bool(last) and _woken(calls, last)
     except EngineUnreachable:
         return False  # the engine fails on a run that somebody deleted; if it is gone itself, the search says so
 

@@ -1,7 +1,6 @@
 """`quell door`: one process that listens until SIGTERM, and gives its port away to whoever asks in the home."""
 
 import contextlib
-import gc
 import logging
 import resource
 import signal
@@ -17,15 +16,13 @@ from flows.doors.door.app import make_app
 from flows.doors.door.guarding import IDLE_SECONDS, guarded
 from flows.doors.door.reception import Reception
 from runbooks.domain.errors import UnreachableError
+from tasks.collecting import collect_rarely
 from tasks.installation import Installation
 
 log = logging.getLogger("quell.door")
 
 LAST_WORDS_SECONDS = 10
 """For requests that are being answered when the door is asked to stop."""
-
-COLLECT_AFTER = 10_000, 20, 50
-"""With Python's own 700 objects the slowest delivery in a hundred took 35 ms of 64 connections' load, now 29."""
 
 SWITCH_SECONDS = 0.001
 """How long the thread that writes may keep the interpreter while requests wait; Python's own 5 ms would show."""
@@ -83,7 +80,6 @@ def run_door(
     sys.setswitchinterval(SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _asked)  # uvicorn's own stands before it, and calls it at the end
-    gc.freeze()  # what stands here stays; nobody's delivery waits while it is gone through
-    gc.set_threshold(*COLLECT_AFTER)
+    collect_rarely()  # with Python's own pace the slowest delivery in a hundred took 35 ms of 64 connections' load, now 29
     uvicorn.Server(config).run(sockets=[bound])
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flows.doors.commands._bell import ring_bell
+from flows.doors.processes import alive
 from flows.doors.worker_line import socket_of
 from runbooks.domain.ledger import EntryType
 from tasks.starting import WOKEN
@@ -43,7 +44,7 @@ def test_who_consents_wakes_it_by_one_change_of_its_state(ground: Ground) -> Non
     until(socket_of(ground.home).exists, what="the worker listens")
     incident = ground.open("early")
     (request,) = until(lambda: ground.open_requests(incident), 120, what="somebody is asked")
-    until(lambda: _states(ground, incident)[-1]["type"] == "PAUSED", 60, what="it sleeps")
+    until(lambda: _sleeps(ground, incident), 60, what="it sleeps, and its process has said its last words")
     ground.decide(request, "ben")
     with ThreadPoolExecutor(3) as bells:
         rung = [woken for woken, _ in bells.map(lambda _: ring_bell(ground.installation, incident), range(3))]
@@ -53,8 +54,18 @@ def test_who_consents_wakes_it_by_one_change_of_its_state(ground: Ground) -> Non
     asleep, awake, ended = _states(ground, incident)[-3:]
     assert [asleep["type"], awake["type"], ended["type"]] == ["PAUSED", "RUNNING", "COMPLETED"]
     assert awake["message"] == WOKEN
-    assert len(ground.entries(incident, EntryType.EFFECT_SENDING)) == 1
+    assert (
+        len(ground.entries(incident, EntryType.EFFECT_CLAIMED))
+        == len(ground.entries(incident, EntryType.EFFECT_APPLIED))
+        == 1
+    )
     ground.sound(incident)
+
+
+def _sleeps(ground: Ground, incident: str) -> bool:
+    (run,) = ground.runs(incident)
+    _, pid, mark = (str(run["infrastructure_pid"] or "") + "::").split(":")[:3]
+    return run["state"]["type"] == "PAUSED" and pid.isdigit() and not alive(int(pid), mark)
 
 
 def _states(ground: Ground, incident: str) -> list[dict[str, Any]]:

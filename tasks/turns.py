@@ -19,8 +19,8 @@ from time import monotonic
 from tasks.waiting import pause
 
 TURNS = 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-"""Measured on two cores with thirty incidents of systems that answer at once: all proven after 12 to 15 s with three turns,
-15 with four, 21 without any."""
+"""Measured on two cores with thirty incidents of systems that answer at once: all proven after 10 to 15 s with three turns,
+15 with four, 20 to 23 without any."""
 LONGEST_SECONDS, PATIENCE_SECONDS = 3.0, 6.0
 """Where every far side takes seconds, the last of many begins so much later than it could."""
 GLANCE_SECONDS = 0.05

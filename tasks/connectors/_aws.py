@@ -56,7 +56,6 @@ class Keys(NamedTuple):
 class _Client(NamedTuple):
     """One that was made for these keys, and waits for nothing longer than this."""
 
-    service: str
     keys: Keys | None
     longest_seconds: float
     wanted_seconds: float
@@ -126,7 +125,7 @@ class Aws:
         }  # fmt: skip
         boto = boto3.session.Session().client(service, **told) if keys is None else _client_of(service, keys, told)
         wanted = max(self._settings.connect_seconds, self._settings.read_seconds)
-        return _Client(service, keys, max(connect, read), wanted, boto)
+        return _Client(keys, max(connect, read), wanted, boto)
 
     def _keys(self) -> Keys | None:
         """As they are now; None where AWS's own chain finds them."""

@@ -107,7 +107,7 @@ def test_no_call_waits_longer_than_there_is_time(aws: Aws, made: list[Boto]) -> 
 
 def test_keys_are_not_printed() -> None:
     assert "hidden" not in repr(_aws.Keys("access", "hidden", None))
-    assert "hidden" not in repr(_aws._Client("sts", _aws.Keys("access", "hidden", None), 1.0, 1.0, None))
+    assert "hidden" not in repr(_aws._Client(_aws.Keys("access", "hidden", None), 1.0, 1.0, None))
 
 
 def test_two_connectors_never_share_a_client(secrets: Secrets) -> None:

@@ -20,6 +20,13 @@ def _two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURNS", 2)
 
 
+def _all_taken(home: Path) -> list[Turn]:
+    held = [Turn(home), Turn(home)]
+    for turn in held:
+        turn.take()
+    return held
+
+
 def _waiting(home: Path) -> tuple[threading.Thread, Turn]:
     turn = Turn(home)
     thread = threading.Thread(target=turn.take)
@@ -48,9 +55,7 @@ def test_a_turn_that_is_free_is_taken_at_once_and_another_one_is_waited_for(tmp_
 
 def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.2)
-    held = [Turn(tmp_path), Turn(tmp_path)]
-    for turn in held:
-        turn.take()
+    held = _all_taken(tmp_path)
     began = time.monotonic()
     late = Turn(tmp_path)
     late.take()
@@ -63,9 +68,7 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_who_takes_long_loses_the_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LONGEST_SECONDS", 0.2)
-    held = [Turn(tmp_path), Turn(tmp_path)]
-    for turn in held:
-        turn.take()
+    _all_taken(tmp_path)
     thread, _ = _waiting(tmp_path)
     thread.join(5)
     assert not thread.is_alive(), "nobody gave anything back"

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,14 +40,26 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"expected of {', '.join(MEASUREMENTS)}; found {', '.join(unknown)}", file=sys.stderr)
         return 2
-    found = {name: MEASUREMENTS[name]() for name in names or MEASUREMENTS}
+    found = {name: _measured(name) for name in names or MEASUREMENTS}
     machine = {
         "cores": os.cpu_count(), "processor": _processor(), "load": f"{os.getloadavg()[0]:.1f}",
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
         "system": platform.platform(), "python": platform.python_version(),
     }  # fmt: skip
     print(json.dumps({"machine": machine, **found}, indent=2))
-    return 0
+    return 1 if any("failed" in one for one in found.values()) else 0
+
+
+def _measured(name: str) -> dict[str, Json]:
+    """What was found; a measurement that fails says so in its place, and costs nobody the others."""
+    began = time.monotonic()
+    try:
+        found = MEASUREMENTS[name]()
+    except Exception as error:  # noqa: BLE001  it is told in full, and makes the whole a failure
+        traceback.print_exc()
+        found = {"failed": f"{type(error).__name__}: {error}"}
+    print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -232,15 +232,16 @@ def idle() -> dict[str, Json]:
     with standing((), ("nothing",)) as ground:
         status = attach(ground.home)
         assert status is not None
-        families = {name: _family(int(child["pid"])) for name, child in status.children.items()}
-        before = {name: sum(map(_worked, pids)) for name, pids in families.items()}
+        pids = {name: int(child["pid"]) for name, child in status.children.items()}
+        time.sleep(QUIET_SECONDS)  # the start itself is over
+        before = {name: sum(map(_worked, _family(pid))) for name, pid in pids.items()}
         time.sleep(QUIET_SECONDS)
         return {
             name: {
-                "core_percent": round(100 * (sum(map(_worked, pids)) - before[name]) / QUIET_SECONDS, 1),
-                "megabytes": round(sum(map(_private, pids)) / 1024),
+                "core_percent": round(100 * (sum(map(_worked, _family(pid))) - before[name]) / QUIET_SECONDS, 1),
+                "megabytes": round(sum(map(_private, _family(pid))) / 1024),
             }
-            for name, pids in families.items()
+            for name, pid in pids.items()
         }
 
 
@@ -251,8 +252,9 @@ def _family(pid: int) -> list[int]:
 
 
 def _worked(pid: int) -> float:
+    """Seconds of processor time, with those of children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _private(pid: int) -> int:

@@ -25,7 +25,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -37,6 +36,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 
 from flows.doors.child_clients import as_known, give_token, warmed
 from flows.doors.first_words import know_token
+from flows.doors.no_results import NO_RESULTS
 from flows.doors.processes import die_with_parent, start_mark
 from flows.doors.relations import know
 from tasks.giving_way import hold_back, speak
@@ -45,8 +45,6 @@ from tasks.warming import warm
 CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the worker sets Cancelled afterwards
 SWITCH_SECONDS = 0.001
 """How long one thread of a run keeps the interpreter while another waits for it; Python's own 5 ms add up in a hurry."""
-NO_RESULTS = Path(os.devnull)
-"""Our flows keep no results (the ledger holds what is done); a place that is named need not be asked for, over a new line."""
 REFILL_PAUSE_SECONDS = 1.5  # so that a new run has the processor first, and a broken machine is not also a fork bomb
 LATE_IMPORTS = (
     "prefect.task_engine",

@@ -157,12 +157,12 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
             lasted[name] = (lasted[name][0] if goes_on else now, now)
             results[name] = (*results[name][-20:], seen)
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-        lasts = min(last - first for first, last in lasted.values()) >= limits.probe_span_milliseconds / 1000
-        if lasts if status is ContainmentStatus.EFFECTIVE else monotonic() > deadline:
+        missing = limits.probe_span_milliseconds / 1000 - min(last - first for first, last in lasted.values())
+        if missing <= 0 if status is ContainmentStatus.EFFECTIVE else monotonic() > deadline:
             break  # one that is refused at the deadline must last all the same; it does, or it opens
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())
         wait = limits.probe_confirm_milliseconds if refused else min(2 * wait, limits.probe_interval_milliseconds)
-        pause(wait / 1000)
+        pause(min(wait / 1000, missing) if status is ContainmentStatus.EFFECTIVE else wait / 1000)
     effective = status is ContainmentStatus.EFFECTIVE
     return Looked(
         status=status, because=because, rounds=rounds,

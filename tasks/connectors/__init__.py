@@ -1,6 +1,7 @@
 """Systems that quell acts upon or reads from: one file per kind, and the folder is the registry."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -21,6 +22,7 @@ _REFERENCE = get_args(SecretReference)[1].pattern
 _FILE = "config/systems.toml"
 
 
+@cache
 def kinds() -> tuple[str, ...]:
     """Every kind that there is: the files of this folder, the guard and private ones aside."""
     names = (file.stem for file in Path(__file__).parent.glob("*.py"))

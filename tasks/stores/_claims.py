@@ -5,8 +5,9 @@ memory: what was claimed is also an entry, and the entry is the record.
 """
 
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Connection, Update, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 
 from runbooks.domain.effects import OUTCOMES, is_not_done
 from runbooks.domain.errors import GrantRefusedError
@@ -17,11 +18,20 @@ from tasks.stores._rows import entry_of
 from tasks.stores._schema import claims, entries, leases
 from tasks.stores.base import ClaimRow, LeaseRow
 
+CLAIM = select(claims).where(claims.c.effect_key == bindparam("of_effect"))
+"""The newest claim on this effect."""
+LEASE = select(leases).where(leases.c.name == bindparam("of_duty"))
+"""Who took this duty last."""
 
-def claim_of(connection: Connection, effect_key: str) -> ClaimRow | None:
-    """The newest claim on this effect."""
-    row = connection.execute(select(claims).where(claims.c.effect_key == effect_key)).one_or_none()
+
+def claim_in(row: Any) -> ClaimRow | None:
+    """The claim in its row; None where there is none."""
     return None if row is None else ClaimRow(**row._asdict())
+
+
+def lease_in(row: Any) -> LeaseRow | None:
+    """The lease in its row; None when nobody took it or it was given back."""
+    return None if row is None or row.holder is None else LeaseRow(**row._asdict())
 
 
 def take_claim(
@@ -39,7 +49,7 @@ def take_claim(
 
     GrantRefusedError for another grant than before, unless what was claimed before is certainly not done.
     """
-    old = claim_of(connection, effect_key)
+    old = claim_in(connection.execute(CLAIM, {"of_effect": effect_key}).one_or_none())
     told = [] if old is None else _outcomes(connection, incident)
     if old is not None and old.grant != grant:
         if not is_not_done(told, effect_key, old.fence, dead=gone(old.holder)):
@@ -73,17 +83,11 @@ def _outcomes(connection: Connection, incident: str) -> list[LedgerEntry]:
     return [entry_of(row) for row in connection.execute(query)]
 
 
-def lease_of(connection: Connection, name: str) -> LeaseRow | None:
-    """Who has this duty; None when nobody took it or it was given back."""
-    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    return None if row is None or row.holder is None else LeaseRow(**row._asdict())
-
-
 def take_lease(
     connection: Connection, name: str, *, holder: str, now: Instant, seconds: int, gone: Callable[[str], bool]
 ) -> int | None:
     """The fence of the new lease, or None while another live holder has it."""
-    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    row = connection.execute(LEASE, {"of_duty": name}).one_or_none()
     values = {"name": name, "holder": holder, "lease_until": later(now, seconds)}
     if row is None:
         connection.execute(insert(leases), values | {"fence": 1})

@@ -1,4 +1,4 @@
-"""The one connection on which a process appends: kept open, shared by its threads one after the other.
+"""One connection of a process that is kept open, shared by its threads one after the other.
 
 A pool's hand-over costs as much as the statements of an append, so appending does without.
 """
@@ -19,12 +19,14 @@ _not_ours: list[Any] = []
 
 
 class Line:
-    """Runs writing transactions on a connection of its own; after a fork the child makes itself another."""
+    """Runs writing transactions, or looks, on a connection of its own; after a fork the child makes itself another."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._turn = threading.Lock()
         self._connection: Any = None
+        self.made = 0
+        """How many connections it made so far: what one of them said is no word of the next."""
         seen = weakref.ref(self)
 
         def forget() -> None:
@@ -36,6 +38,17 @@ class Line:
 
     def transact(self, work: Callable[[Any], _Answer]) -> _Answer:
         """Run `work` with the driver's cursor in one transaction that owns the log; repeated as `patiently` says."""
+
+        def owning(cursor: Any) -> _Answer:
+            cursor.execute(LOCK_LOG[self._engine.dialect.name])
+            answer = work(cursor)
+            self._connection.commit()
+            return answer
+
+        return self.look(owning)
+
+    def look(self, work: Callable[[Any], _Answer]) -> _Answer:
+        """Run `work` with the driver's cursor, and no transaction around it; repeated as `patiently` says."""
         return patiently(self._engine, lambda: self._attempt(work))
 
     def _attempt(self, work: Callable[[Any], _Answer]) -> _Answer:
@@ -43,12 +56,10 @@ class Line:
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
                 self._connection.detach()
+                self.made += 1
             done = False
             try:
-                cursor = self._connection.cursor()
-                cursor.execute(LOCK_LOG[self._engine.dialect.name])
-                answer = work(cursor)
-                self._connection.commit()
+                answer = work(self._connection.cursor())
                 done = True
             finally:
                 if not done:

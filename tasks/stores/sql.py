@@ -7,7 +7,7 @@ the one lock here only lets the threads of a process share their line to it.
 
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
@@ -17,11 +17,12 @@ from runbooks.domain.ledger import ChainFault, Draft, EntryType, LedgerEntry
 from runbooks.domain.value import Digest
 from tasks.stores import _claims as claims
 from tasks.stores import _inspection as inspection
-from tasks.stores._database import connect, patiently, transact
+from tasks.stores._database import connect, transact
 from tasks.stores._frontier import Frontier
 from tasks.stores._line import Line
 from tasks.stores._prepared import Prepared
-from tasks.stores._rows import chained, edge_of, entry_of, forked, row_of
+from tasks.stores._reading import Reading
+from tasks.stores._rows import edge_of, entry_of, forked, row_of
 from tasks.stores._schema import LAYOUT, entries, head
 from tasks.stores.base import ClaimRow, LeaseRow
 
@@ -50,13 +51,6 @@ _PLACE = (
     .select_from(head)
     .outerjoin(_before, _before.c.index == _LAST_OF_INCIDENT)
 )
-_EVERY = select(entries).order_by(entries.c.index)
-_BY_KEY = select(entries).where(entries.c.key == bindparam("wanted_key"))
-_OF_INCIDENT = _EVERY.where(entries.c.incident == bindparam("of_incident"))
-_SINCE = _EVERY.where(entries.c.index >= bindparam("since_index"))
-_OF_TYPE = _SINCE.where(entries.c.type == bindparam("of_type"))
-_SEEN = select(entries.c.leaf).where(entries.c.index == bindparam("seen_index")).scalar_subquery().label("seen_leaf")
-_HEAD = select(head.c.size, head.c.root, _SEEN)
 _PAGE, _LEAVES = 256, 16_384
 """Rows that are read at once, of entries and of leaves."""
 _MOVED = ("size", "frontier", "root", "last")
@@ -84,15 +78,14 @@ class SqlLedger:
         self._sound: tuple[int, bytes, Digest] | None = None
         """Size, edge and root that this process computed from one another: the same need not be computed again."""
         self._line = Line(engine)
+        self._reading = Reading(engine)
         self._place = Prepared(_PLACE, engine.dialect)
         self._old = Prepared(select(entries).where(entries.c.index == bindparam("old")), engine.dialect)
         self._insert = Prepared(insert(entries), engine.dialect, tuple(entries.c.keys()))
-        self._by_key, self._of_incident, self._since, self._of_type, self._head = (
-            Prepared(one, engine.dialect) for one in (_BY_KEY, _OF_INCIDENT, _SINCE, _OF_TYPE, _HEAD)
-        )
         self._move_head = Prepared(update(head).where(head.c.only == 0), engine.dialect, _MOVED)
         weakref.finalize(self, engine.dispose)
         weakref.finalize(self, self._line.close)
+        weakref.finalize(self, self._reading.close)
 
     def append(self, draft: Draft, at: Instant) -> LedgerEntry:
         return self.append_all((draft,), at)[0]
@@ -101,8 +94,7 @@ class SqlLedger:
         return self._saw(self._line.transact(lambda cursor: self._write(cursor, drafts, at)))
 
     def find(self, key: str) -> LedgerEntry | None:
-        found = self._look(self._by_key, wanted_key=key)
-        return entry_of(found[0]) if found else None
+        return self._reading.find(key)
 
     def entries(
         self,
@@ -112,23 +104,20 @@ class SqlLedger:
         types: Collection[EntryType] = (),
         flow_run_id: str | None = None,
     ) -> list[LedgerEntry]:
-        """Of one incident, its whole chain is read and verified first, so that an entry taken out is noticed here."""
+        """Of one incident, its whole chain is verified first, so that an entry taken out is noticed here."""
         if incident is not None:
-            rows: Sequence[Any] = self._look(self._of_incident, of_incident=incident)
+            found = self._reading.chain(incident)
         elif len(types) == 1:
-            rows = self._look(self._of_type, since_index=since, of_type=next(iter(types)).value)
+            found = self._reading.of_type(next(iter(types)), since)
         elif not types and flow_run_id is None:
-            rows = self._look(self._since, since_index=since)
+            found = self._reading.since(since)
         else:
-            query = _EVERY.where(entries.c.index >= since)
+            query = select(entries).order_by(entries.c.index).where(entries.c.index >= since)
             if types:
                 query = query.where(entries.c.type.in_([kind.value for kind in types]))
             if flow_run_id is not None:
                 query = query.where(entries.c.flow_run_id == flow_run_id)
-            rows = self._read(query)
-        found = [entry_of(row) for row in rows]
-        if incident is not None:
-            chained(found)
+            found = [entry_of(row) for row in self._read(query)]
         return [
             entry
             for entry in found
@@ -169,7 +158,7 @@ class SqlLedger:
 
     def head(self) -> tuple[int, Digest]:
         index, leaf = self._seen
-        row = self._look(self._head, seen_index=index)[0]
+        row = self._reading.head(index)
         _not_rolled_back(index, leaf, row)
         return row.size, row.root
 
@@ -206,7 +195,7 @@ class SqlLedger:
         return taken
 
     def claim_of(self, effect_key: str) -> ClaimRow | None:
-        return transact(self._engine, lambda c: claims.claim_of(c, effect_key), reading=True)
+        return self._reading.claim(effect_key)
 
     def take_lease(
         self, name: str, *, holder: str, now: Instant, seconds: int, gone: Callable[[str], bool]
@@ -222,20 +211,12 @@ class SqlLedger:
         transact(self._engine, lambda c: claims.release_lease(c, name, holder, fence))
 
     def lease_of(self, name: str) -> LeaseRow | None:
-        return transact(self._engine, lambda c: claims.lease_of(c, name), reading=True)
+        return self._reading.lease(name)
 
     def close(self) -> None:
         self._line.close()
+        self._reading.close()
         self._engine.dispose()
-
-    def _look(self, statement: Prepared, **values: str | int) -> list[Any]:
-        """One statement sees one moment without a transaction around it."""
-
-        def attempt() -> list[Any]:
-            with closing(self._engine.raw_connection()) as connection:
-                return statement.all(connection.cursor(), values)
-
-        return patiently(self._engine, attempt)
 
     def _read(self, query: Any) -> Sequence[Any]:
         return transact(self._engine, lambda connection: connection.execute(query).all(), reading=True)

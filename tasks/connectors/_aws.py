@@ -53,31 +53,25 @@ class Keys(NamedTuple):
         return "Keys(…)"
 
 
-class _Client(NamedTuple):
-    """One that was made for these keys, and waits for nothing longer than this."""
+class _Way(NamedTuple):
+    """Whom a client calls, and how long it waits: one that was made for less time would give up too early."""
 
-    keys: Keys | None
-    longest_seconds: float
-    wanted_seconds: float
-    """As long as a call may take when there is time enough."""
-    boto: Any
-
-    def fits(self, keys: Keys | None, left: float) -> bool:
-        """Whether the next call, with so many seconds left, may use it: made for less it would give up too early.
-
-        What AWS's own chain finds is looked for at each call, and so is a client for it.
-        """
-        return keys is not None and self.keys == keys and self.longest_seconds == min(self.wanted_seconds, left)
+    service: str
+    region: str
+    endpoint_url: str | None
+    proxy: str | None
+    ca_file: str | None
+    connect_seconds: float
+    read_seconds: float
 
 
 class Aws:
-    """Credentials are read at every call; failures are sorted. One act's calls share a client while these stay the same."""
+    """Credentials are read at every call, which uses only a client that was made for these; failures are sorted."""
 
     def __init__(self, settings: AwsSettings, place: Place, deadline: Deadline) -> None:
         self._settings = settings
         self._place = place
         self._deadline = deadline
-        self._kept: dict[str, _Client] = {}
 
     def call(self, service: str, operation: str, **arguments: Any) -> Any:
         """One call. Raises MissingError, NotDoneError or MaybeDoneError, with AWS's error code and never its text."""
@@ -101,31 +95,22 @@ class Aws:
     @contextmanager
     def _client(self, service: str) -> Iterator[Any]:
         """A boto3 client for one call, which ends before the deadline; its connections are closed after it."""
-        left = self._deadline.left()
+        left, settings = self._deadline.left(), self._settings
         if left <= 0:
             raise NotDoneError(f"{service}: no time was left to call it")
-        keys, kept = self._keys(), self._kept.get(service)
-        if kept is None or not kept.fits(keys, left):
-            kept = self._kept[service] = self._made(service, keys, left)
-        try:
-            yield kept.boto
-        finally:
-            kept.boto.close()
-
-    def _made(self, service: str, keys: Keys | None, left: float) -> _Client:
-        connect, read = min(self._settings.connect_seconds, left), min(self._settings.read_seconds, left)
-        config = Config(
-            connect_timeout=connect, read_timeout=read, retries={"total_max_attempts": 1},
-            proxies={"http": self._settings.proxy, "https": self._settings.proxy} if self._settings.proxy else {},
-            ignore_configured_endpoint_urls=True,
+        keys = self._keys()
+        way = _Way(
+            service, settings.region, settings.endpoint_url, settings.proxy,
+            str(settings.ca_file) if settings.ca_file else None,
+            min(settings.connect_seconds, left), min(settings.read_seconds, left),
         )  # fmt: skip
-        told = {
-            "region_name": self._settings.region, "endpoint_url": self._settings.endpoint_url, "config": config,
-            "verify": str(self._settings.ca_file) if self._settings.ca_file else None,
-        }  # fmt: skip
-        boto = boto3.session.Session().client(service, **told) if keys is None else _client_of(service, keys, told)
-        wanted = max(self._settings.connect_seconds, self._settings.read_seconds)
-        return _Client(keys, max(connect, read), wanted, boto)
+        client = (_taken(way, keys) if keys is not None else None) or _made(way, keys)
+        try:
+            yield client
+        finally:
+            client.close()
+            if keys is not None:
+                _lay_down(way, keys, client)
 
     def _keys(self) -> Keys | None:
         """As they are now; None where AWS's own chain finds them."""
@@ -141,8 +126,37 @@ class Aws:
 
 
 SERVICES = ("ssm", "iam", "sts")
-_making = Lock()
+MOST_IDLE = 8
+"""Clients that nobody uses now, each with the keys that it was made for: a client costs 10 to 20 ms of processor."""
+_idle: list[tuple[_Way, Keys, Any]] = []
+_turn = Lock()
 """botocore makes one client at a time."""
+
+
+def _taken(way: _Way, keys: Keys) -> Any:
+    """An idle client for these very keys, for one caller alone: who closes its connections breaks nobody's call. Or None."""
+    with _turn:
+        for number, (known, its, client) in enumerate(_idle):
+            if known == way and its == keys:
+                del _idle[number]
+                return client
+    return None
+
+
+def _lay_down(way: _Way, keys: Keys, client: Any) -> None:
+    with _turn:
+        _idle.append((way, keys, client))
+        del _idle[:-MOST_IDLE]
+
+
+def _made(way: _Way, keys: Keys | None) -> Any:
+    """A client; what AWS's own chain finds is looked for each time, and a client made for it."""
+    config = Config(
+        connect_timeout=way.connect_seconds, read_timeout=way.read_seconds, retries={"total_max_attempts": 1},
+        proxies={"http": way.proxy, "https": way.proxy} if way.proxy else {}, ignore_configured_endpoint_urls=True,
+    )  # fmt: skip
+    told = {"region_name": way.region, "endpoint_url": way.endpoint_url, "config": config, "verify": way.ca_file}
+    return boto3.session.Session().client(way.service, **told) if keys is None else _client_of(way.service, keys, told)
 
 
 @cache
@@ -152,7 +166,7 @@ def _maker() -> boto3.session.Session:
 
 
 def _client_of(service: str, keys: Keys, told: dict[str, Any]) -> Any:
-    with _making:
+    with _turn:
         return _maker().client(
             service,
             aws_access_key_id=keys.access,

@@ -1,4 +1,4 @@
-"""Clients of AWS: shared by the calls of one act, never beyond the keys that are read at each call, nor the deadline."""
+"""Clients of AWS: used again, never beyond the keys that are read at each call, nor the deadline, nor by two at once."""
 
 import json
 from typing import Any
@@ -40,6 +40,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Boto]:
         return found[-1]
 
     monkeypatch.setattr(_aws, "_client_of", client_of)
+    monkeypatch.setattr(_aws, "_idle", [])
     return found
 
 
@@ -60,6 +61,10 @@ def secrets() -> Secrets:
 
 @pytest.fixture
 def aws(secrets: Secrets) -> Aws:
+    return a_connectors(secrets)
+
+
+def a_connectors(secrets: Secrets) -> Aws:
     settings = AwsSettings(region="eu-central-1", credentials=SECRET, connect_seconds=2.0, read_seconds=3.0)
     deadline = Deadline()
     deadline.restart(60)
@@ -74,7 +79,7 @@ def who(aws: Aws) -> str:
     return str(aws.call("sts", "get_caller_identity")["Arn"])
 
 
-def test_calls_of_one_act_share_a_client_and_each_reads_the_keys(aws: Aws, made: list[Boto], secrets: Secrets) -> None:
+def test_calls_use_a_client_again_and_each_reads_the_keys(aws: Aws, made: list[Boto], secrets: Secrets) -> None:
     assert [who(aws), who(aws), who(aws)] == ["first"] * 3
     assert (len(made), secrets.reads) == (1, 3)
     assert made[0].closings == 3, "a stale connection would turn a failure into one that may have been done"
@@ -99,7 +104,7 @@ def test_no_call_waits_longer_than_there_is_time(aws: Aws, made: list[Boto]) -> 
     assert made[1].config.read_timeout <= 1
     aws._deadline.restart(60)
     who(aws)
-    assert made[-1].config.read_timeout == 3.0, "one that was made in a hurry gives up too early"
+    assert [boto.calls for boto in made] == [2, 1], "one that was made in a hurry gives up too early"
     aws._deadline.restart(0)
     with pytest.raises(NotDoneError, match="no time was left"):
         who(aws)
@@ -107,10 +112,42 @@ def test_no_call_waits_longer_than_there_is_time(aws: Aws, made: list[Boto]) -> 
 
 def test_keys_are_not_printed() -> None:
     assert "hidden" not in repr(_aws.Keys("access", "hidden", None))
-    assert "hidden" not in repr(_aws._Client(_aws.Keys("access", "hidden", None), 1.0, 1.0, None))
 
 
-def test_two_connectors_never_share_a_client(secrets: Secrets) -> None:
+def test_a_client_is_used_by_one_at_a_time(aws: Aws, made: list[Boto], secrets: Secrets) -> None:
+    other = a_connectors(secrets)
+    with aws._client("sts") as first, other._client("sts") as second:
+        assert first is not second
+        first.get_caller_identity()
+        second.get_caller_identity()
+    assert [who(aws), who(other)] == ["first"] * 2
+    assert len(made) == 2
+
+
+def test_another_connectors_keys_get_a_client_of_their_own(aws: Aws, made: list[Boto]) -> None:
+    other = a_connectors(Secrets({SECRET: keys("other")}))
+    assert [who(aws), who(other), who(aws), who(other)] == ["first", "other", "first", "other"]
+    assert len(made) == 2
+
+
+def test_another_place_gets_a_client_of_its_own(aws: Aws, made: list[Boto]) -> None:
+    who(aws)
+    aws._settings = aws._settings.model_copy(update={"endpoint_url": "http://127.0.0.1:9"})
+    who(aws)
+    assert len(made) == 2
+
+
+def test_few_clients_wait_for_their_next_use(aws: Aws, made: list[Boto], secrets: Secrets) -> None:
+    for number in range(_aws.MOST_IDLE + 1):
+        secrets[SECRET] = keys(f"key-{number}")
+        who(aws)
+    secrets[SECRET] = keys("key-0")
+    who(aws)
+    assert len(made) == _aws.MOST_IDLE + 2
+    assert len(_aws._idle) == _aws.MOST_IDLE
+
+
+def test_two_sets_of_keys_never_share_a_client(secrets: Secrets) -> None:
     """Each client has the keys that it was made with, though all come from one session that knows none."""
     told = {"region_name": "eu-central-1", "endpoint_url": "http://127.0.0.1:9"}
     one, two = (_aws._client_of("sts", _aws.Keys(name, "s", None), dict(told)) for name in ("one", "two"))

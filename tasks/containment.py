@@ -157,7 +157,8 @@ def look(installation: Installation, action: ContainmentAction, deadline_seconds
             lasted[name] = (lasted[name][0] if goes_on else now, now)
             results[name] = (*results[name][-20:], seen)
         status, because = judge_probes(results, configuration.policy.probes_in_a_row)
-        missing = limits.probe_span_milliseconds / 1000 - min(last - first for first, last in lasted.values())
+        lasts = min(last - first for first, last in lasted.values())
+        missing = round(limits.probe_span_milliseconds / 1000 - lasts, 6)
         if missing <= 0 if status is ContainmentStatus.EFFECTIVE else monotonic() > deadline:
             break  # one that is refused at the deadline must last all the same; it does, or it opens
         refused = all(seen[-1].passage is Passage.REFUSED for seen in results.values())

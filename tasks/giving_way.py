@@ -13,8 +13,11 @@ import time
 from contextlib import suppress
 
 from runbooks.domain.errors import QuellError
+from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType
+from tasks.installation import Installation
 from tasks.intake.outbox import others_wait_to_begin
+from tasks.ledger import clock
 from tasks.step import here
 from tasks.turns import Turn
 from tasks.waiting import pause
@@ -23,8 +26,38 @@ LONGEST_SECONDS, SILENT_SECONDS = 10.0, 20.0
 """People wait for these pages: a flood of signals holds no process up for longer, however often it gives way, and its log
 and its tasks are told after that time at the latest (it may have waited for its turn before)."""
 GLANCE_SECONDS = 0.25
+LOOK_SECONDS, BEGINNING_SECONDS = 0.05, 0.5
+"""Between two looks whether it is calm; and how long a new response may take to its turn, once Prefect has its run."""
 LOWER_BY = 5
 """A third of the processor that another process gets which wants it at the same time."""
+
+
+class Calm:
+    """For a process beside the responses, such as the keeper: its questions keep the engine from whoever begins and acts."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._size = installation.store.size()
+        """Of the ledger, when nobody was in a hurry: who begins writes there."""
+
+    def wait(self, until: float) -> None:
+        """Until no response begins, or does its first acts; not beyond `until` (monotonic seconds). A courtesy."""
+        with suppress(QuellError):
+            while time.monotonic() < until and self._is_somebody_in_a_hurry():
+                pause(LOOK_SECONDS)
+
+    def _is_somebody_in_a_hurry(self) -> bool:
+        store, home = self._installation.store, self._installation.settings.home
+        size = store.size()
+        if size == self._size:
+            return False
+        opened = [entry for entry in store.entries(since=self._size) if entry.type is EntryType.INCIDENT_OPENED]
+        if opened and milliseconds_between(opened[-1].at, clock()) < 1000 * BEGINNING_SECONDS:
+            return True
+        if Turn(home).somebody_acts() or others_wait_to_begin(self._installation, ""):
+            return True
+        self._size = size
+        return False
 
 
 class _Voice:

@@ -4,7 +4,8 @@
 2. Without one it waits, and never for longer than `PATIENCE_SECONDS`: a turn is a courtesy, and no right to act.
 3. It gives the turn back when its first acts are done, and at the latest after `LONGEST_SECONDS`: a far side that answers
    slowly needs no processor. What dies gives it back by dying.
-4. Whether somebody waits can be seen by those whose pages for people can wait.
+4. Whether somebody waits can be seen by those whose pages for people can wait, and whether somebody acts by those who only
+   look after others.
 
 The turns are locks on files of the home; the operating system ends a dead process's lock.
 """
@@ -68,6 +69,19 @@ class Turn:
                 return not _locked(queue, fcntl.LOCK_SH)
             finally:
                 os.close(queue)
+        return False
+
+    def somebody_acts(self) -> bool:
+        """Whether anybody has a turn now."""
+        return any(map(self._is_held, range(TURNS)))
+
+    def _is_held(self, number: int) -> bool:
+        with suppress(OSError):
+            file = _opened(self._folder / str(number))
+            try:
+                return not _locked(file, fcntl.LOCK_SH)
+            finally:
+                os.close(file)
         return False
 
     def _took(self) -> bool:

@@ -67,6 +67,10 @@ class AfterStarts:
             return ""
         return "" if examined.gone else examined.objection
 
+    def calm_in(self) -> float:
+        """Seconds until the last start is a moment ago; 0 when it is."""
+        return max(0.0, self._newest + QUIET_SECONDS - monotonic())
+
     async def _over(self, child: RunChild) -> None:
         """Until nothing started for a moment, this child ended, or it took long enough."""
         until = monotonic() + LONGEST_SECONDS

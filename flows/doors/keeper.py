@@ -23,21 +23,20 @@ every start is idempotent under its key:
 
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from types import FrameType
-
-from prefect.client.schemas.objects import FlowRun
 
 from flows.doors.afterwards import Afterwards
 from flows.doors.beside import Beside
 from flows.doors.interference import keep_the_way_clear, note_deleted, note_working
 from flows.doors.leftovers import Leftovers
-from flows.doors.looking import SLOW_START_SECONDS, Look, age_of, form_stands, is_starting, process_lives, waiting_form
+from flows.doors.looking import Look, form_stands, is_starting, waiting_form
 from flows.doors.pausing import SETTLE_SECONDS, is_due
+from flows.doors.taking_up import take_up
 from runbooks.domain.approval import Standing
 from runbooks.domain.errors import QuellError, UnreachableError
 from runbooks.domain.instants import milliseconds_between
@@ -52,14 +51,14 @@ from tasks.engine import (
     ring,
     runs_of,
     set_aside,
-    starts_without_incident,
     state_name,
 )
 from tasks.escalation import escalate
+from tasks.giving_way import Calm
 from tasks.glass_telling import keep_telling
 from tasks.glasses import glasses_of
 from tasks.inbox_page import InboxPage
-from tasks.incident import first_flow, incident_of_run, opening_key
+from tasks.incident import first_flow
 from tasks.installation import Installation, open_installation
 from tasks.intake.defects import watch_defects
 from tasks.intake.outbox import is_dispatched
@@ -68,15 +67,15 @@ from tasks.ledger import KEEPER, clock, is_gone
 from tasks.locks import LockDuty
 from tasks.presence import lease_name
 from tasks.review import schedule_now
-from tasks.starting import start_again, start_response_run
+from tasks.starting import start_response_run
 
 log = logging.getLogger("quell.keeper")
 
 ROUNDS_PER_LOOK_AT_STARTS = 5
 ROUNDS_PER_LOOK_AT_SOURCES = 10
 ROUNDS_PER_WATCH = 5
-MOST_BEGINNINGS = 5
-"""Of one start from the form; after that a person looks."""
+COURTESY_SECONDS = 3.0
+"""For so long a round waits, in all, while responses begin and act."""
 NEWS = (EntryType.DECISION_RECORDED, EntryType.EVIDENCE_WAIVED, EntryType.REQUEST_EXPIRED)
 
 
@@ -97,17 +96,22 @@ def run_keeper(home: Path) -> int:
     anchors = Beside("anchors", partial(once, "anchors", AnchorDuty(installation).keep))
     locks = Beside("locks", partial(once, "locks", LockDuty(installation).keep))
     attended: dict[str, tuple[int, float]] = {}
+    calm = Calm(installation)
     drift = DriftWatch(installation)
     watch = Beside("drift", lambda: watch_for_drift(installation, drift))
     with one_line():
         while not stop.wait(installation.settings.limits.keeper_interval_seconds):
             once("break-glass", lambda: after_glass(installation))
             once("told of break-glass", lambda: keep_telling(installation, installation.pen(KEEPER)))
+            until = monotonic() + COURTESY_SECONDS
+            calm.wait(until)
             found = open_incidents(installation)
             look = Look.of_round(installation, found, rounds, attended)
             for incident in found:
+                calm.wait(until)
                 once(incident, partial(keep, installation, incident, look=look))
                 once(incident, partial(announcer.announce, incident, clock()))
+            calm.wait(until)
             if rounds % ROUNDS_PER_LOOK_AT_STARTS == 0:
                 once("starts", lambda: take_up(installation))
                 once("the way", lambda: keep_the_way_clear(installation))
@@ -169,38 +173,6 @@ def keep(installation: Installation, incident: str, *, look: Look) -> None:
         restart(installation, incident, entries)
     elif news:
         ring(incident)
-
-
-def take_up(installation: Installation) -> None:
-    """What somebody sent through the form and no incident holds: the same run once more opens the same incident."""
-    for run in starts_without_incident():
-        if (
-            not _died_before_it_began(run)
-            or installation.store.find(opening_key(incident_of_run(installation, str(run.id)))) is not None
-        ):
-            continue  # it stands: from here on it is restarted like any other
-        begun = installation.store.entries(types=(EntryType.RESPONSE_RESTARTED,), flow_run_id=str(run.id))
-        if len(begun) >= MOST_BEGINNINGS:
-            continue
-        writer = installation.pen(KEEPER, str(run.id))
-        last = len(begun) + 1 == MOST_BEGINNINGS
-        writer.write(
-            EntryType.RESPONSE_RESTARTED, f"begun-again/{run.id}/{len(begun) + 1}",
-            body={
-                "generation": len(begun) + 1, "engine_said": [f"{run.id}: {state_name(run.state)}"],
-                "begun_from": str(run.state.id) if run.state else None,
-                "because": "its process died before the incident stood" + ("; for the last time" if last else ""),
-            },
-        )  # fmt: skip
-        start_again(run.id)
-
-
-def _died_before_it_began(run: FlowRun) -> bool:
-    """Crashed; or said to begin for a minute, by a process that is not there. Another machine's is not judged."""
-    if run.state is None or run.state.is_crashed():
-        return True
-    elsewhere = (run.infrastructure_pid or "").partition(":")[0] not in ("", socket.gethostname())
-    return not elsewhere and not process_lives(run) and age_of(run.state.timestamp) > SLOW_START_SECONDS
 
 
 def is_live(installation: Installation, incident: str) -> bool:

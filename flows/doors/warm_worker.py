@@ -1,7 +1,7 @@
 """quell's own Prefect worker: starts flow runs from a warm nursery, and only runs that this checkout lists.
 
 A normal worker of a normal work pool (`BaseWorker` is Prefect's extension point); the same deployments run on a stock
-process worker too. It wakes on the server's event stream, with a poll every two seconds as the safety net.
+process worker too. It wakes on the server's event stream, with a poll every few seconds as the safety net.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import anyio.abc
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import InfrastructureNotFound
-from prefect.states import Cancelled, Crashed, Failed, Pending
+from prefect.states import Pending
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.doors.after_starts import CONNECTION_ERRORS, AfterStarts
@@ -28,17 +26,14 @@ from flows.doors.examining import Examined, Examiner
 from flows.doors.first_words import token_of
 from flows.doors.listing import CLOSED_TEMPLATE, POOL, Listed
 from flows.doors.nursery import NurseryDoor, Run, RunChild
-from flows.doors.run_processes import gone, how, pid_of, runs_of_pool
+from flows.doors.run_endings import CANCEL_GRACE_SECONDS, Endings, OnRefused
+from flows.doors.run_processes import pid_of
 from flows.doors.standby import CANCEL_SIGNAL
 from flows.doors.waking import woken
 
 ENDING_SECONDS = 1.0
 """How long a bell waits for a process of the run to end."""
-CANCEL_GRACE_SECONDS = 20.0  # then TERM, and a while later KILL
-LIVE_STATES = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _log = logging.getLogger("quell.worker")
-
-OnRefused = Callable[[UUID, str], None]
 
 
 class QuellResult(BaseWorkerResult):
@@ -61,11 +56,12 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         self.claimed: dict[UUID, asyncio.Task[None]] = {}
         self._examiner = Examiner(listed, nursery.flow_names)
         self._nursery = nursery
-        self._on_refused = on_refused
+        self._endings = Endings(nursery, on_refused)
         self.wake = asyncio.Event()
+        self.hears = False
+        """Whether the event stream is there."""
         self.cancellations = False
         """Whether somebody asked for one since we looked."""
-        self._cancelling: set[UUID] = set()
         self._kept: set[UUID] = set()
         """Places that are kept free for runs that are being created (`handing.py`)."""
         self._waking: dict[UUID, asyncio.Future[bool]] = {}
@@ -159,14 +155,16 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             known = self._examiner.at_once(flow_run)
             examined = known or await self._examiner.examine(self.client, flow_run)
             if examined.objection:
-                await self._refuse(flow_run, examined.objection)
+                await self._endings.refuse(self.client, flow_run, examined.objection)
             elif (taken := flow_run if ours else await self._taken(flow_run)) is not None:
                 await self._run(taken, examined, again=known is not None)
         except CONNECTION_ERRORS as error:
             _log.warning("Lost touch with flow run %s (%s: %s).", flow_run.id, type(error).__name__, error)
         except Exception:  # noqa: BLE001  whatever it was, this run must not stay Pending for ever
             _log.exception("Could not start flow run %s.", flow_run.id)
-            await self._crashed(flow_run.id, "quell's worker could not start this run; see its log.")
+            await self._endings.crashed(
+                self.client, flow_run.id, "quell's worker could not start this run; see its log."
+            )
         finally:
             del self.claimed[flow_run.id]
             self.wake.set()
@@ -193,7 +191,7 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
         if task_status is not None:
             task_status.started("quell")
         if examined.objection:
-            await self._refuse(flow_run, examined.objection)
+            await self._endings.refuse(self.client, flow_run, examined.objection)
         else:
             await self._run(await self.client.read_flow_run(flow_run.id), examined)
         return QuellResult(identifier=str(flow_run.id), status_code=0)  # crashes are reported already, once
@@ -210,14 +208,14 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             beside.append(asyncio.create_task(self._look_again(flow_run, child, began)))
         code = await child.ended
         await asyncio.gather(*beside, return_exceptions=True)
-        await self._conclude(flow_run, identity, code)
+        await self._endings.conclude(self.client, flow_run, identity, code)
 
     async def _look_again(self, flow_run: FlowRun, child: RunChild, began: float) -> None:
         """What has gone meanwhile is no objection to a response at work; what has changed is."""
         objection = await self._after.examine(self.client, flow_run, child, began)
         if objection and not child.ended.done():
             await self._nursery.end(child, signal.SIGKILL, CANCEL_GRACE_SECONDS)
-            await self._refuse(flow_run, objection)
+            await self._endings.refuse(self.client, flow_run, objection)
 
     def _environment_of(self, flow_run: FlowRun) -> dict[str, str]:
         return {
@@ -227,36 +225,6 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
             "PREFECT__WORKER_ID": str(self.backend_id or ""),
             "PREFECT__WORKER_NAME": self.name,
         }
-
-    async def _conclude(self, flow_run: FlowRun, identity: str, code: int) -> None:
-        """A child has ended: say what Prefect cannot know. A run that somebody restarted meanwhile is left alone."""
-        now = await self.client.read_flow_run(flow_run.id)
-        if now.state is None or now.state.type not in LIVE_STATES:
-            return
-        if now.infrastructure_pid not in (identity, flow_run.infrastructure_pid):
-            return  # another attempt, in another process, owns this run by now
-        if now.state.type is StateType.CANCELLING or flow_run.id in self._cancelling:
-            await self._cancelled(flow_run.id)
-        elif code != 0:
-            await self._crashed(flow_run.id, f"The flow run's process ended with {how(code)}.")
-        elif now.infrastructure_pid == identity:
-            await self._crashed(flow_run.id, "The flow run's process ended without reporting an outcome.")
-
-    async def _refuse(self, flow_run: FlowRun, reason: str) -> None:
-        message = f"Refused: {reason}."
-        _log.error("Flow run %s %s", flow_run.id, message)
-        await self.client.set_flow_run_state(flow_run.id, Failed(name="Refused", message=message), force=True)
-        try:
-            self._on_refused(flow_run.id, reason)
-        except Exception:  # noqa: BLE001  the refusal itself stands
-            _log.exception("Could not record the refusal of flow run %s.", flow_run.id)
-
-    async def _crashed(self, flow_run_id: UUID, message: str) -> None:
-        _log.error("Flow run %s crashed: %s", flow_run_id, message)
-        await self.client.set_flow_run_state(flow_run_id, Crashed(message=message))
-
-    async def _cancelled(self, flow_run_id: UUID) -> None:
-        await self.client.set_flow_run_state(flow_run_id, Cancelled(message="Cancelled by quell's worker."), force=True)
 
     async def kill_infrastructure(
         self,
@@ -272,25 +240,12 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def cancel_requested(self) -> None:
         """Stop the children whose runs are to be cancelled; close cancellations and crashes that nobody else will."""
-        for flow_run in await runs_of_pool(self.client, StateType.CANCELLING):
-            child = self._nursery.by_run(flow_run.id)
-            if flow_run.id in self._cancelling:
-                continue
-            if child is None and flow_run.id in self.claimed:
-                self.cancellations = True  # it is just being started
-                continue
-            if child is not None:
-                self._cancelling.add(flow_run.id)
-                task = asyncio.create_task(self._nursery.end(child, CANCEL_SIGNAL, CANCEL_GRACE_SECONDS))
-                task.add_done_callback(partial(self._no_longer_cancelling, flow_run.id))
-            elif gone(flow_run):
-                await self._cancelled(flow_run.id)
-
-    def _no_longer_cancelling(self, flow_run_id: UUID, _: asyncio.Task[None]) -> None:
-        self._cancelling.discard(flow_run_id)
+        self.cancellations |= await self._endings.cancel_requested(self.client, self.claimed)
 
     async def settle_orphans(self) -> None:
-        """Runs whose process on this machine has gone while nobody could say so: a killed worker, a long loss of touch."""
-        for flow_run in await runs_of_pool(self.client, StateType.RUNNING, StateType.PENDING):
-            if flow_run.id not in self.claimed and gone(flow_run):
-                await self._crashed(flow_run.id, "The flow run's process had gone, with its worker.")
+        """Runs whose process on this machine has gone while nobody could say so."""
+        await self._endings.settle_orphans(self.client, self.claimed)
+
+    def calm_in(self) -> float:
+        """So many seconds longer what asks beside the starts had better wait: a start has the engine for itself."""
+        return self._after.calm_in()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from flows.doors.first_words import TOKEN_SECONDS
 from flows.doors.handing import listening
 from flows.doors.listing import POOL, read_listing
 from flows.doors.nursery import NurseryDoor
-from flows.doors.warm_worker import OnRefused, QuellWorker
+from flows.doors.run_endings import OnRefused
+from flows.doors.warm_worker import QuellWorker
 from tasks.collecting import collect_rarely
 
-POLL_SECONDS = 2.0  # the longest a run waits when the event stream is lost
+POLL_SECONDS, POLL_BESIDE_STREAM_SECONDS = 2.0, 6.0
+"""The longest a run waits when the event stream is lost; and when it is there, and an event was lost."""
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
 ORPHAN_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
@@ -52,9 +55,9 @@ async def work(
         loops = [
             asyncio.create_task(_submit(worker)),
             asyncio.create_task(_listen(worker)),
-            asyncio.create_task(_every(SYNC_SECONDS, worker.sync_with_backend)),
-            asyncio.create_task(_every(ORPHAN_SECONDS, worker.settle_orphans)),
-            asyncio.create_task(_every(TOKEN_SECONDS, worker.renew_token)),
+            asyncio.create_task(_every(SYNC_SECONDS, worker, worker.sync_with_backend)),
+            asyncio.create_task(_every(ORPHAN_SECONDS, worker, worker.settle_orphans)),
+            asyncio.create_task(_every(TOKEN_SECONDS, worker, worker.renew_token)),
         ]
         _log.info("Worker %r started: pool %s, limit %d, %d entry points.", worker.name, POOL, limit, len(listed))
         waits = [asyncio.create_task(stopping.wait()), *loops]
@@ -79,10 +82,15 @@ async def _submit(worker: QuellWorker) -> None:
         if worker.cancellations:
             worker.cancellations = False
             await _tried(worker.cancel_requested)  # sets it again when it had to leave one for later
-        try:
-            await asyncio.wait_for(worker.wake.wait(), POLL_SECONDS)
-        except TimeoutError:
+        pause = POLL_BESIDE_STREAM_SECONDS if worker.hears else POLL_SECONDS
+        if not await _woken(worker, pause) and not await _woken(worker, worker.calm_in()):
             worker.cancellations = True
+
+
+async def _woken(worker: QuellWorker, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        return await asyncio.wait_for(worker.wake.wait(), seconds)
+    return False
 
 
 async def _listen(worker: QuellWorker) -> None:
@@ -91,7 +99,7 @@ async def _listen(worker: QuellWorker) -> None:
     while True:
         try:
             async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
-                worker.cancellations = True
+                worker.hears = worker.cancellations = True
                 worker.wake.set()
                 async for event in events:
                     kind = event.resource.get("prefect.state-type")
@@ -100,12 +108,16 @@ async def _listen(worker: QuellWorker) -> None:
                         worker.wake.set()
         except Exception as error:  # noqa: BLE001  the subscriber raises bare Exception when it cannot authenticate
             _log.warning("Event stream lost (%s); polling every %.0f s meanwhile.", error, POLL_SECONDS)
+        if worker.hears:
+            worker.hears = False
+            worker.wake.set()  # the next poll comes sooner
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+async def _every(seconds: float, worker: QuellWorker, duty: Callable[[], Awaitable[object]]) -> None:
     while True:
         await asyncio.sleep(seconds)
+        await asyncio.sleep(worker.calm_in())
         await _tried(duty)
 
 

@@ -9,11 +9,14 @@ from contextlib import suppress
 import pytest
 
 from runbooks.domain.errors import LedgerError
+from runbooks.domain.ledger import EntryType
 from tasks import giving_way
-from tasks.giving_way import give_way, hold_back, holds_back, speak, step_back
+from tasks.giving_way import Calm, give_way, hold_back, holds_back, speak, step_back
 from tasks.intake.bell import Listener, bell_of
 from tasks.intake.dispatching import Dispatcher, dispatcher_on
 from tasks.intake.outbox import others_wait_to_begin
+from tasks.ledger import KEEPER
+from tasks.turns import Turn
 from tests.steps.intake_ground import Intake, a_signal
 from tests.steps.test_dispatching import Engine
 
@@ -134,3 +137,55 @@ def test_a_file_of_signals_that_cannot_be_read_ends_the_courtesy_and_nothing_els
 
     monkeypatch.setattr(giving_way, "others_wait_to_begin", damaged)
     give_way(ME)
+
+
+def _waits_for_calm(calm: Calm, seconds: float = 5.0) -> threading.Thread:
+    thread = threading.Thread(target=calm.wait, args=(time.monotonic() + seconds,))
+    thread.start()
+    thread.join(0.15)
+    return thread
+
+
+def test_who_works_beside_waits_while_a_response_is_begun(
+    intake: Intake, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(giving_way, "BEGINNING_SECONDS", 0.0)
+    calm = Calm(intake.place)
+    assert not _waits_for_calm(calm).is_alive(), "nobody is in a hurry"
+    intake.take(a_signal())
+    dispatcher.open_all()
+    beside = _waits_for_calm(calm)
+    assert beside.is_alive(), "the outbox holds a response"
+    assert dispatcher.start_next()
+    beside.join(5)
+    assert not beside.is_alive()
+
+
+def test_and_for_a_moment_after_it_was_opened_until_it_has_its_turn(
+    intake: Intake, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(giving_way, "BEGINNING_SECONDS", 1.0)
+    calm = Calm(intake.place)
+    intake.take(a_signal())
+    dispatcher.open_all()
+    assert dispatcher.start_next()
+    beside = _waits_for_calm(calm)
+    assert beside.is_alive(), "its run is made, and has not begun"
+    beside.join(5)
+    assert not beside.is_alive()
+
+
+def test_and_while_a_response_has_its_turn_to_act_but_not_for_ever(intake: Intake) -> None:
+    calm, turn = Calm(intake.place), Turn(intake.place.settings.home)
+    turn.take()
+    assert not _waits_for_calm(calm).is_alive(), "nothing was written since it was calm"
+    intake.place.pen(KEEPER).write(EntryType.SIGNAL_RECEIVED, "somebody began")
+    late = _waits_for_calm(calm, 0.4)
+    assert late.is_alive()
+    late.join(5)
+    assert not late.is_alive(), "as long as it was allowed to, and no longer"
+    beside = _waits_for_calm(calm)
+    assert beside.is_alive()
+    turn.give_back()
+    beside.join(5)
+    assert not beside.is_alive()

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -54,3 +55,41 @@ def test_rounds_go_on_while_a_place_outside_does_not_answer(
         released.set()
         for one, handler in before:
             signal.signal(one, handler)
+
+
+def test_a_round_waits_for_those_who_begin_but_never_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = desk.installation
+    place.activate_if_fresh()
+    settings(place, keeper_interval_seconds=1)
+    waited: list[float] = []
+    rounds: list[int] = []
+
+    class Hurried:
+        def __init__(self, installation: Installation) -> None:
+            del installation
+
+        def wait(self, until: float) -> None:
+            waited.append(until - time.monotonic())
+
+    class Counting:
+        def __init__(self, installation: Installation) -> None:
+            del installation
+
+        def tidy(self) -> None:
+            rounds.append(len(waited))
+            if len(rounds) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(keeper, "Calm", Hurried)
+    monkeypatch.setattr(keeper, "Leftovers", Counting)
+    monkeypatch.setattr(keeper, "take_up", lambda _: None)
+    monkeypatch.setattr(keeper, "keep_the_way_clear", lambda _: None)
+    before = [(one, signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert keeper.run_keeper(desk.home) == 0
+    finally:
+        for one, handler in before:
+            signal.signal(one, handler)
+    assert rounds[0] >= 2, "before the engine is asked about incidents, and before the rest"
+    assert rounds[1] == 2 * rounds[0]
+    assert max(waited) <= keeper.COURTESY_SECONDS

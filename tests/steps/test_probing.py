@@ -76,6 +76,13 @@ def test_refusals_must_last(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.rounds == SPAN / CONFIRM + 1
 
 
+def test_the_last_look_comes_as_soon_as_it_has_lasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    found = looked(monkeypatch, clock, span=90, tool=Path(clock, open_until=0))
+    assert found.status is ContainmentStatus.EFFECTIVE
+    assert (round(clock.ms), round(clock.pauses[-1])) == (90, 10)
+
+
 def test_a_path_that_opens_again_within_the_span_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     found = looked(monkeypatch, clock, tool=Path(clock, open_until=0, open_again=(70, 90)))

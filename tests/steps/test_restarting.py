@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from flows.doors import keeper
+from flows.doors import keeper, taking_up
 from runbooks.domain.ledger import EntryType
 from tests.steps.desk import Desk
 
@@ -41,8 +41,9 @@ def test_a_run_that_begins_again_is_named_with_the_state_that_it_crashed_in(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crashed, again = _run(StateType.CRASHED), list[UUID]()
-    _fakes(monkeypatch, starts_without_incident=lambda: [crashed], start_again=again.append)
-    keeper.take_up(desk.installation)
+    monkeypatch.setattr(taking_up, "starts_without_incident", lambda: [crashed])
+    monkeypatch.setattr(taking_up, "start_again", again.append)
+    taking_up.take_up(desk.installation)
     entry = desk.installation.store.entries(types=(EntryType.RESPONSE_RESTARTED,), flow_run_id=str(crashed.id))[-1]
     assert crashed.state is not None
     assert (entry.incident, entry.body["begun_from"]) == (None, str(crashed.state.id))

@@ -51,10 +51,10 @@ class Calm:
         size = store.size()
         if size == self._size:
             return False
-        opened = [entry for entry in store.entries(since=self._size) if entry.type is EntryType.INCIDENT_OPENED]
-        if opened and milliseconds_between(opened[-1].at, clock()) < 1000 * BEGINNING_SECONDS:
-            return True
         if Turn(home).somebody_acts() or others_wait_to_begin(self._installation, ""):
+            return True
+        opened = store.entries(since=self._size, types=(EntryType.INCIDENT_OPENED,))
+        if opened and 0 <= milliseconds_between(opened[-1].at, clock()) < 1000 * BEGINNING_SECONDS:
             return True
         self._size = size
         return False

@@ -63,22 +63,22 @@ class Endings:
     async def _cancelled(self, client: PrefectClient, flow_run_id: UUID) -> None:
         await client.set_flow_run_state(flow_run_id, Cancelled(message="Cancelled by quell's worker."), force=True)
 
-    async def cancel_requested(self, client: PrefectClient, claimed: Container[UUID]) -> bool:
-        """As the worker's; whether one had to be left for later, for it is just being started."""
-        left = False
+    async def cancel_requested(
+        self, client: PrefectClient, claimed: Container[UUID], later: Callable[[], None]
+    ) -> None:
+        """As the worker's. `later` is called when one has to be left for the next look, for it is just being started."""
         for flow_run in await runs_of_pool(client, StateType.CANCELLING):
             child = self._nursery.by_run(flow_run.id)
             if flow_run.id in self._cancelling:
                 continue
             if child is None and flow_run.id in claimed:
-                left = True
+                later()
             elif child is not None:
                 self._cancelling.add(flow_run.id)
                 task = asyncio.create_task(self._nursery.end(child, CANCEL_SIGNAL, CANCEL_GRACE_SECONDS))
                 task.add_done_callback(partial(self._no_longer_cancelling, flow_run.id))
             elif gone(flow_run):
                 await self._cancelled(client, flow_run.id)
-        return left
 
     def _no_longer_cancelling(self, flow_run_id: UUID, _: asyncio.Task[None]) -> None:
         self._cancelling.discard(flow_run_id)

@@ -240,7 +240,10 @@ class QuellWorker(BaseWorker[BaseJobConfiguration, BaseVariables, QuellResult]):
 
     async def cancel_requested(self) -> None:
         """Stop the children whose runs are to be cancelled; close cancellations and crashes that nobody else will."""
-        self.cancellations |= await self._endings.cancel_requested(self.client, self.claimed)
+        await self._endings.cancel_requested(self.client, self.claimed, self._look_for_cancellations)
+
+    def _look_for_cancellations(self) -> None:
+        self.cancellations = True
 
     async def settle_orphans(self) -> None:
         """Runs whose process on this machine has gone while nobody could say so."""

@@ -23,7 +23,9 @@ from flows.doors.warm_worker import QuellWorker
 from tasks.collecting import collect_rarely
 
 POLL_SECONDS, POLL_BESIDE_STREAM_SECONDS = 2.0, 6.0
-"""The longest a run waits when the event stream is lost; and when it is there, and an event was lost."""
+"""Between two looks at what is due: without the event stream, and after each thing that was heard, for an event may come
+before its transaction; and beside the stream while nothing is heard. A start that is just going on adds up to a second.
+"""
 SYNC_SECONDS = 20.0  # keeps the worker "online" in Prefect
 ORPHAN_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
@@ -76,14 +78,16 @@ async def work(
 
 
 async def _submit(worker: QuellWorker) -> None:
+    quiet = False
     while True:
         worker.wake.clear()
         await _tried(worker.get_and_submit_flow_runs)
         if worker.cancellations:
             worker.cancellations = False
             await _tried(worker.cancel_requested)  # sets it again when it had to leave one for later
-        pause = POLL_BESIDE_STREAM_SECONDS if worker.hears else POLL_SECONDS
-        if not await _woken(worker, pause) and not await _woken(worker, worker.calm_in()):
+        long = worker.hears and quiet and not worker.cancellations
+        quiet = not await _woken(worker, POLL_BESIDE_STREAM_SECONDS if long else POLL_SECONDS)
+        if quiet and not await _woken(worker, worker.calm_in()):
             worker.cancellations = True
 
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import boto3
@@ -61,6 +63,7 @@ class _Way(NamedTuple):
     endpoint_url: str | None
     proxy: str | None
     ca_file: str | None
+    ca_changed_ns: int
     connect_seconds: float
     read_seconds: float
 
@@ -101,7 +104,7 @@ class Aws:
         keys = self._keys()
         way = _Way(
             service, settings.region, settings.endpoint_url, settings.proxy,
-            str(settings.ca_file) if settings.ca_file else None,
+            str(settings.ca_file) if settings.ca_file else None, _changed_ns(settings.ca_file),
             min(settings.connect_seconds, left), min(settings.read_seconds, left),
         )  # fmt: skip
         client = (_taken(way, keys) if keys is not None else None) or _made(way, keys)
@@ -109,8 +112,8 @@ class Aws:
             yield client
         finally:
             client.close()
-            if keys is not None:
-                _lay_down(way, keys, client)
+            if keys is not None and left >= max(settings.connect_seconds, settings.read_seconds):
+                _lay_down(way, keys, client)  # one that was made in a hurry fits no other call
 
     def _keys(self) -> Keys | None:
         """As they are now; None where AWS's own chain finds them."""
@@ -126,17 +129,20 @@ class Aws:
 
 
 SERVICES = ("ssm", "iam", "sts")
-MOST_IDLE = 8
-"""Clients that nobody uses now, each with the keys that it was made for: a client costs 10 to 20 ms of processor."""
-_idle: list[tuple[_Way, Keys, Any]] = []
+MOST_IDLE, IDLE_SECONDS = 8, 300.0
+"""A client costs 10 to 20 ms of processor. It holds the keys that it was made for: after that time the next call drops it."""
+_idle: list[tuple[float, _Way, Keys, Any]] = []
+"""Clients that nobody uses now, since when (monotonic seconds), and what each was made for; the oldest first."""
 _turn = Lock()
+_making = Lock()
 """botocore makes one client at a time."""
 
 
 def _taken(way: _Way, keys: Keys) -> Any:
     """An idle client for these very keys, for one caller alone: who closes its connections breaks nobody's call. Or None."""
     with _turn:
-        for number, (known, its, client) in enumerate(_idle):
+        _idle[:] = [one for one in _idle if one[0] > monotonic() - IDLE_SECONDS]
+        for number, (_, known, its, client) in enumerate(_idle):
             if known == way and its == keys:
                 del _idle[number]
                 return client
@@ -145,8 +151,13 @@ def _taken(way: _Way, keys: Keys) -> Any:
 
 def _lay_down(way: _Way, keys: Keys, client: Any) -> None:
     with _turn:
-        _idle.append((way, keys, client))
+        _idle.append((monotonic(), way, keys, client))
         del _idle[:-MOST_IDLE]
+
+
+def _changed_ns(file: Path | None) -> int:
+    """A client that is kept trusts what it read: a changed file makes another."""
+    return file.stat().st_mtime_ns if file is not None and file.exists() else 0
 
 
 def _made(way: _Way, keys: Keys | None) -> Any:
@@ -166,7 +177,7 @@ def _maker() -> boto3.session.Session:
 
 
 def _client_of(service: str, keys: Keys, told: dict[str, Any]) -> Any:
-    with _turn:
+    with _making:
         return _maker().client(
             service,
             aws_access_key_id=keys.access,

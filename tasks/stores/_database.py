@@ -105,7 +105,8 @@ def _sqlite(url: URL) -> Engine:
         raise _wrong_url("a ledger needs a file: one in memory is not durable")
     path = Path(url.database)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if not path.exists():  # to close a file that this process has open in SQLite would end SQLite's own locks on it
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)

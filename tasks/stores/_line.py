@@ -14,6 +14,8 @@ from sqlalchemy import Engine
 from tasks.stores._database import LOCK_LOG, patiently
 
 _Answer = TypeVar("_Answer")
+CLOSE_SECONDS = 5.0
+"""For whoever is at work; after that the connection ends with the process."""
 _not_ours: list[Any] = []
 """Connections of the process that this one was forked from: kept so that nothing here ever closes them."""
 
@@ -48,22 +50,25 @@ class Line:
         return self.look(owning)
 
     def look(self, work: Callable[[Any], _Answer]) -> _Answer:
-        """Run `work` with the driver's cursor, and no transaction around it; repeated as `patiently` says."""
+        """Run `work` with the driver's cursor, and no transaction around it; repeated as `patiently` says.
+
+        On PostgreSQL the driver would begin one and leave it open: there only `transact` is asked.
+        """
         return patiently(self._engine, lambda: self._attempt(work))
 
     def _attempt(self, work: Callable[[Any], _Answer]) -> _Answer:
         with self._turn:
             if self._connection is None:
+                self.made += 1
                 self._connection = self._engine.raw_connection()
                 self._connection.detach()
-                self.made += 1
             done = False
             try:
                 answer = work(self._connection.cursor())
                 done = True
             finally:
                 if not done:
-                    self.close()  # which rolls back what was not committed
+                    self._drop()  # which rolls back what was not committed
             return answer
 
     def forget(self) -> None:
@@ -72,7 +77,17 @@ class Line:
         self._turn, self._connection = threading.Lock(), None
 
     def close(self) -> None:
-        """Give the connection up; the next transaction makes another."""
+        """Give the connection up, once nobody is at work on it; the next one makes another.
+
+        SQLite does not survive that a connection is closed under a thread that reads on it (signal 11).
+        """
+        if self._turn.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._drop()
+            finally:
+                self._turn.release()
+
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

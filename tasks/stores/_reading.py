@@ -56,10 +56,12 @@ class Reading:
 
     def _unless_known(self, cursor: Any, incident: str) -> Sequence[LedgerEntry]:
         as_of = self._line.made, cursor.execute("PRAGMA data_version").fetchone()[0]
-        if as_of != self._as_of or len(self._chains) >= _MOST_CHAINS:
+        if as_of != self._as_of:
             self._chains.clear()
             self._as_of = as_of
         if incident not in self._chains:  # read after the question: never older than its answer
+            if len(self._chains) >= _MOST_CHAINS:
+                self._chains.clear()
             self._chains[incident] = _chain(self._of_incident.all(cursor, {"of_incident": incident}))
         return self._chains[incident]
 

@@ -2,7 +2,7 @@
 
 An append is one transaction of three statements: read the place (head, this key, this incident's last entry), insert
 the entry, move the head. The database serialises writers, so index, chains and head agree without any lock of ours;
-the one lock here only lets the threads of a process share their line to it.
+the locks here only let the threads of a process share their two lines to it.
 """
 
 import weakref

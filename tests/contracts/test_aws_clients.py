@@ -1,6 +1,8 @@
 """Clients of AWS: used again, never beyond the keys that are read at each call, nor the deadline, nor by two at once."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +107,7 @@ def test_no_call_waits_longer_than_there_is_time(aws: Aws, made: list[Boto]) -> 
     aws._deadline.restart(60)
     who(aws)
     assert [boto.calls for boto in made] == [2, 1], "one that was made in a hurry gives up too early"
+    assert len(_aws._idle) == 1, "and is not kept: it would push others out"
     aws._deadline.restart(0)
     with pytest.raises(NotDoneError, match="no time was left"):
         who(aws)
@@ -145,6 +148,26 @@ def test_few_clients_wait_for_their_next_use(aws: Aws, made: list[Boto], secrets
     who(aws)
     assert len(made) == _aws.MOST_IDLE + 2
     assert len(_aws._idle) == _aws.MOST_IDLE
+
+
+def test_keys_are_not_kept_for_ever(aws: Aws, made: list[Boto], monkeypatch: pytest.MonkeyPatch) -> None:
+    who(aws)
+    monkeypatch.setattr(_aws, "IDLE_SECONDS", 0.0)
+    who(aws)
+    assert len(made) == 2
+    assert len(_aws._idle) == 1
+
+
+def test_changed_certificates_get_a_client_of_their_own(aws: Aws, made: list[Boto], tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("one")
+    aws._settings = aws._settings.model_copy(update={"ca_file": file})
+    who(aws)
+    who(aws)
+    assert len(made) == 1
+    os.utime(file, ns=(1, 1))
+    who(aws)
+    assert len(made) == 2
 
 
 def test_two_sets_of_keys_never_share_a_client(secrets: Secrets) -> None:

@@ -1,6 +1,9 @@
 """An incident that was read is not read again while nobody has written, and never is anything old handed out."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +73,45 @@ def test_a_forked_child_reads_for_itself(url: str) -> None:
     for end in (told, tell, asked, ask):
         os.close(end)
     assert found == b"after the fork"
+
+
+CLOSED_MEANWHILE = """
+import sys, threading, time
+from tasks.stores import open_ledger
+store, ended = open_ledger(sys.argv[1]), []
+until = time.monotonic() + 0.6
+def read():
+    while time.monotonic() < until:
+        assert len(store.entries("INC-0001")) == 3
+    ended.append(1)
+threads = [threading.Thread(target=read) for _ in range(3)]
+for thread in threads: thread.start()
+while time.monotonic() < until: store.close()
+for thread in threads: thread.join()
+sys.exit(0 if len(ended) == 3 else 1)
+"""
+
+
+def test_a_store_that_is_closed_while_others_read_takes_nobody_with_it(url: str) -> None:
+    """SQLite ended the process with signal 11: a keeper that stops closes its ledger while its threads look."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOSED_MEANWHILE, url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_opening_it_again_in_one_process_ends_no_lock_of_the_first(tmp_path: Path) -> None:
+    """POSIX: whoever closes a file ends all locks that the process has on it, SQLite's too."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    first = open_ledger(url)
+    first.append(a_draft("one", OF), NOW)
+    open_ledger(url)
+    code = "import sys; from tasks.stores import open_ledger; s = open_ledger(sys.argv[1]); s.entries(); s.close()"
+    subprocess.run([sys.executable, "-c", code, url], check=True, timeout=60)
+    first.append(a_draft("two", OF), NOW)
+    code = code.replace("s.entries()", "print([e.key for e in s.entries()])")
+    seen = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True, timeout=60)
+    assert seen.stdout.strip() == "['one', 'two']"
 
 
 def test_nothing_is_read_twice_while_nobody_writes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,8 @@ def test_what_a_failed_run_raised_is_kept_nowhere_and_nobody_is_warned(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_synchronous_flow_keeps_nothing_either(store: ResultStore, tmp_path: Path) -> None:
+def test_a_synchronous_flow_keeps_nothing_either(store: ResultStore) -> None:
     record = store.create_result_record("returned", key="k")
     store.persist_result_record(record)
-    assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="does not exist"):
         ResultStore(result_storage=NO_RESULTS).read(str(record.metadata.storage_key))

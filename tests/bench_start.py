@@ -209,7 +209,8 @@ def storm() -> dict[str, Json]:
         began = time.monotonic()
         receipts = list(pool.map(lambda number: ground.signal("storm", alert=f"a-{number % 100}"), range(STORM)))
         sent = time.monotonic() - began
-        incident = opened_by(ground.place, receipts[0])
+        # which of the first eight it was that opened it is not for us to say
+        incident = str(until(lambda: _opened(ground.place), what="an incident")[0].incident)
 
         def counted() -> bool:
             seen = ground.entries(incident, EntryType.SIGNAL_RECEIVED)
@@ -217,7 +218,7 @@ def storm() -> dict[str, Json]:
 
         until(counted, 300, what="every signal is counted")
         took = time.monotonic() - began
-        opened = ground.place.store.entries(types=(EntryType.INCIDENT_OPENED,))
+        opened = _opened(ground.place)
         runs = {entry.flow_run_id for entry in ground.entries(incident, EntryType.RUN_STARTED)}
     pager.close()
     return {
@@ -225,6 +226,10 @@ def storm() -> dict[str, Json]:
         "sent_s": round(sent, 1), "counted_s": round(took, 1),
         "met": (len(set(receipts)), len(opened), len(runs), len(pager.heard)) == (STORM, 1, 1, 1),
     }  # fmt: skip
+
+
+def _opened(place: Installation) -> list[LedgerEntry]:
+    return place.store.entries(types=(EntryType.INCIDENT_OPENED,))
 
 
 def idle() -> dict[str, Json]:

@@ -63,22 +63,16 @@ class Turn:
 
     def somebody_waits(self) -> bool:
         """Whether another process waits for its turn now."""
-        with suppress(OSError):
-            queue = _opened(self._folder / QUEUE)
-            try:  # those who look share it
-                return not _locked(queue, fcntl.LOCK_SH)
-            finally:
-                os.close(queue)
-        return False
+        return self._is_held(QUEUE)
 
     def somebody_acts(self) -> bool:
         """Whether anybody has a turn now."""
-        return any(map(self._is_held, range(TURNS)))
+        return any(self._is_held(str(number)) for number in range(TURNS))
 
-    def _is_held(self, number: int) -> bool:
+    def _is_held(self, name: str) -> bool:
         with suppress(OSError):
-            file = _opened(self._folder / str(number))
-            try:
+            file = _opened(self._folder / name)
+            try:  # those who look share it
                 return not _locked(file, fcntl.LOCK_SH)
             finally:
                 os.close(file)

@@ -1,8 +1,8 @@
 """The reads that a response repeats, given straight to the driver.
 
-An incident's chain is not read again while nobody has written. SQLite says whether anybody has, through whichever connection of whichever process: `PRAGMA data_version` on a
-connection that only looks (6 µs, where a chain of forty entries takes 400). PostgreSQL has no such word: there it is
-read each time.
+An incident's chain is not read again while nobody has written. SQLite says whether anybody has, through whichever
+connection of whichever process: `PRAGMA data_version` on a connection that only looks (6 µs, where a chain of forty
+entries takes 400). PostgreSQL has no such word: there it is read each time.
 """
 
 from collections.abc import Sequence

@@ -12,6 +12,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from flows.doors.processes import Child, start_child, stop_children
 START_TIMEOUT_SECONDS = 120.0  # imports on a cold, busy machine
 ORDER_TIMEOUT_SECONDS = 30.0
 TERM_THEN_KILL_SECONDS = 10.0
+AGAIN_SECONDS = 1.0
+"""Before another nursery is started in the place of one that ended."""
 
 _log = logging.getLogger("quell.worker")
 
@@ -48,15 +51,29 @@ class RunChild:
     ended: asyncio.Future[int]
 
 
+class NurseryError(RuntimeError):
+    """A run has no process, and gets none by this order."""
+
+
+def _tell(ended: asyncio.Future[int], code: int) -> None:
+    if not ended.done():  # whoever waited for it may have gone
+        ended.set_result(code)
+
+
 @dataclass
 class NurseryDoor:
-    """Starts the nursery process, restarts it if it dies (its children die with it), and talks with it."""
+    """Starts the nursery process, restarts it if it dies (its children die with it), and talks with it.
+
+    One that says nothing for `order_seconds` after an order can neither start, end nor bury a run: it is killed, and
+    another takes its place. A child that begins after its order was given up is ended: its run is somebody else's by then.
+    """
 
     checkout: Path
     log: Path
     entrypoints: tuple[str, ...]
     standby: int
     environment: dict[str, str]
+    order_seconds: float = ORDER_TIMEOUT_SECONDS
     flow_names: dict[str, str] = field(default_factory=dict)  # entry point to the flow's own name
     broken: dict[str, str] = field(default_factory=dict)  # entry points whose module does not import
     _children: dict[int, RunChild] = field(default_factory=dict)
@@ -66,6 +83,8 @@ class NurseryDoor:
     _reading: asyncio.Task[None] | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
+    _heard: float = 0.0
+    """When it last said anything (monotonic seconds)."""
     _related: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def open(self) -> None:
@@ -89,19 +108,43 @@ class NurseryDoor:
         self._reading = asyncio.create_task(self._read(reader))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            self._hear(json.loads(line))
+        try:
+            while line := await reader.readline():
+                self._heard = monotonic()
+                self._hear(json.loads(line))
+        except (OSError, ValueError, KeyError) as error:  # killed with an order unread; or it says what we do not know
+            _log.warning("The nursery process is heard no more (%s: %s).", type(error).__name__, error)
+        self._lose()
+        while not self._closing:
+            _log.error("The nursery process ended; see %s. Starting another.", self.log)
+            await asyncio.sleep(AGAIN_SECONDS)
+            try:
+                if not self._closing:
+                    await self._launch()
+            except OSError as error:  # no processes, no memory, no files
+                _log.error("Another nursery process could not be started (%s).", error)
+            else:
+                return
+
+    def _lose(self) -> None:
+        """It ended, or has to: its children end with it, and nobody else begins there."""
+        if not self._closing:
+            self._kill()
         self._ready.clear()
+        if self._writer is not None:
+            self._writer.close()
         for child in self._children.values():
-            child.ended.set_result(-signal.SIGKILL)
+            _tell(child.ended, -signal.SIGKILL)
         self._children.clear()
         for asked in self._asked.values():
-            asked.set_exception(RuntimeError("the nursery ended before the child had begun"))
+            asked.set_exception(NurseryError("the nursery ended before the child had begun"))
         self._asked.clear()
-        if not self._closing:
-            _log.error("The nursery process ended; see %s. Starting another.", self.log)
-            await asyncio.sleep(1.0)
-            await self._launch()
+
+    def _kill(self) -> None:
+        self._ready.clear()
+        if self._process is not None and self._process.running():
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.popen.wait()
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "ready" in message:
@@ -120,8 +163,11 @@ class NurseryDoor:
             self._children[child.pid] = child
             if asked := self._asked.pop(message["started"], None):
                 asked.set_result(child)
+            else:
+                _log.warning("Flow run %s got a process too late; it is ended.", child.flow_run_id)
+                self._say({"signal": child.pid, "number": int(signal.SIGKILL)})
         elif child_ended := self._children.pop(message["ended"], None):
-            child_ended.ended.set_result(message["code"])
+            _tell(child_ended.ended, message["code"])
 
     def _say(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
@@ -133,10 +179,16 @@ class NurseryDoor:
         self._say({"know": related})
 
     async def start(self, run: Run) -> RunChild:
-        """Give the run to a waiting child, or to one forked now."""
-        await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
+        """Give the run to a waiting child, or to one forked now. Raises NurseryError: no child has it, or the late one is ended."""
+        try:
+            await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise NurseryError(
+                f"there was no nursery for {START_TIMEOUT_SECONDS:.0f} seconds; see {self.log}"
+            ) from None
         asked: asyncio.Future[RunChild] = asyncio.get_running_loop().create_future()
         self._asked[str(run.flow_run_id)] = asked
+        began = monotonic()
         self._say(
             {
                 "start": str(run.flow_run_id),
@@ -147,7 +199,14 @@ class NurseryDoor:
                 "token": run.token,
             }
         )
-        return await asyncio.wait_for(asked, ORDER_TIMEOUT_SECONDS)
+        try:
+            return await asyncio.wait_for(asyncio.shield(asked), self.order_seconds)
+        except TimeoutError:
+            if self._heard < began:
+                self._kill()
+            raise NurseryError(f"the nursery began no process within {self.order_seconds:.0f} seconds") from None
+        finally:
+            self._asked.pop(str(run.flow_run_id), None)
 
     async def end(self, child: RunChild, first: int, grace_seconds: float) -> None:
         """Signal the child, wait, then TERM, then KILL. Harmless when it has ended already."""

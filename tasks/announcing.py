@@ -1,7 +1,7 @@
 """Telling people that an incident is there: once per incident and severity, once for a whole storm. A duty of the keeper.
 
-A storm is as severe as the worst in it, so whoever makes many cheap incidents hides none that matters. What comes after
-somebody closed the storm is told by itself.
+A storm is as severe as the worst in it, so whoever makes many cheap incidents hides none that matters. Its own triage is
+done within seconds; what comes after that is still of the storm, and told when it is worse than all before it.
 
 And calling them when a response cannot go on, or ended, without what it wanted: on record and told, once each.
 
@@ -26,14 +26,8 @@ def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
     """Tell whoever policy names that this incident is there, and how severe; of a storm once for all of it."""
     incident = installation.incident(incident_id)
     severity = incident.severity.severity
-    if (
-        incident.storm not in (None, incident.id)
-        and writer.last(str(incident.storm), EntryType.INCIDENT_CLOSED) is None
-    ):
-        storm, because = str(incident.storm), f"{incident_id}, which is one of it, is {severity}"
-        worse = incident.severity.model_copy(update={"reasons": ()})
-        if raise_severity(installation, writer, storm, worse, f"worse-in-storm/{storm}/{severity}", because):
-            announce(installation, writer, storm)
+    if incident.storm not in (None, incident.id):
+        _announce_in_storm(installation, writer, incident, str(incident.storm))
         return
     what = "a storm of incidents" if incident.storm == incident.id else incident.archetype.shown
     tell_people(
@@ -42,6 +36,25 @@ def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
         title=f"quell: {severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}",
         text=f"{incident_id} is open, {incident.lead} leads.{_taken_for(installation, incident)} "
         f"Look: quell show {incident_id}",
+    )  # fmt: skip
+
+
+def _announce_in_storm(installation: Installation, writer: Pen, incident: Incident, storm: str) -> None:
+    """Only what makes the storm worse; a closed one keeps its severity, so this incident itself is then shown for it."""
+    severity = incident.severity.severity
+    if writer.last(storm, EntryType.INCIDENT_CLOSED) is None:
+        because = f"{incident.id}, which is one of it, is {severity}"
+        worse = incident.severity.model_copy(update={"reasons": ()})
+        if raise_severity(installation, writer, storm, worse, f"worse-in-storm/{storm}/{severity}", because):
+            announce(installation, writer, storm)
+        return
+    whole = installation.incident(storm)
+    severity = severity.worse_of(whole.severity.severity)
+    channels = installation.active().policy.opening_channels.get(severity, ())
+    tell_people(
+        installation, writer, f"opened/{storm}/{severity}", incident=incident.id, channels=channels,
+        title=f"quell: {severity} a storm of incidents on {whole.system}{' (DRILL)' if whole.drill else ''}",
+        text=f"{incident.id} is open, which is one of {storm}; {incident.lead} leads. Look: quell show {incident.id}",
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ Rules of `correlate`, in order:
    of its opening. Joining may raise the severity and never lowers it. An incident that people opened takes the signals
    of its system and kind in the same way: people say neither environment nor entity. One that people classified anew
    takes, besides, those that the incident which it continues would have taken, and that one takes no more.
-4. A signal that was received before the incident's last signal, or before it was closed, came late: it joins and wakes
-   nothing.
+4. A signal that was received before the incident's last signal, or before it was closed, and not long before it
+   opened, came late: it joins and wakes nothing, unless it is worse than all that people were told of.
    So does, as long as the window lasts, one that is no worse when the response took nothing away (triage, a near
    miss, a system that nobody knows): such a response ends at once, and every further alert of the same kind would be
    one more incident and page.
@@ -23,8 +23,9 @@ Rules of `correlate`, in order:
 6. A signal that may start containment without people joins no incident that may not: a weak report that came first
    must not delay what policy allows at once. A weak signal joins the strong incident. One that was received longer
    ago than policy allows is a weak one. (Whoever classifies anew signs it: what follows joins that incident all the same.)
-7. More than `storm_incidents` new ones within `storm_minutes` are a storm: it opens a parent, people are told once, and
-   every further incident is opened, counted and linked to it.
+7. More than `storm_incidents` new ones within `storm_minutes` are a storm: it opens a parent, people are told once per
+   severity, also after the parent's triage is done, and every further incident is opened, counted and linked to it.
+   Practice systems have storms of their own.
 """
 
 from enum import StrEnum
@@ -190,8 +191,12 @@ def correlate(
         return Correlated(verdict=Verdict.QUIET, quiet=quiet.id, because=f"{kind} until {quiet.until[:16]}")
     weak = None if at_once else spoken
     for known in (stronger, *sorted((own, weak), key=_is_over)):  # 3, 4, 6
-        if known is not None and joins(signal.received_at, known, rules):
-            late = known.standing is not Standing.OPEN
+        late = known is not None and known.standing is not Standing.OPEN
+        if (
+            known is not None
+            and joins(signal.received_at, known, rules)
+            and not (late and _is_worse(classified, known))
+        ):
             return Correlated(
                 verdict=Verdict.LATE if late else Verdict.JOINED, incident=known.id,
                 because="it was received before the incident ended" if late else "the incident is open",
@@ -215,10 +220,15 @@ def _is_over(known: KnownIncident | None) -> bool:
 def joins(received_at: Instant, known: KnownIncident, rules: CorrelationRules) -> bool:
     """Whether a signal that was received then belongs to this incident."""
     if known.standing is not Standing.OPEN:
-        return received_at <= (known.ended_at or known.last_signal_at)
+        earliest = later(known.opened_at, -60 * rules.join_minutes)
+        return earliest <= received_at <= (known.ended_at or known.last_signal_at)
     return received_at <= later(known.last_signal_at, 60 * rules.join_minutes) and received_at <= later(
         known.opened_at, 3600 * rules.oldest_hours
     )
+
+
+def _is_worse(classified: Classified, known: KnownIncident) -> bool:
+    return classified.severity.severity.rank < known.severity.rank
 
 
 def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, rules: CorrelationRules) -> bool:
@@ -231,7 +241,8 @@ def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, 
     )  # of another key is one that people named anew: what its response took away, this signal does not say
     return (
         took_nothing
-        and classified.severity.severity.rank >= known.severity.rank
+        and not _is_worse(classified, known)
+        and signal.received_at >= known.opened_at
         and joins(signal.received_at, known.model_copy(update={"standing": Standing.OPEN}), rules)
     )
 
@@ -245,7 +256,11 @@ def _opened(
     ended = before.ended_at or before.last_signal_at
     if signal.received_at > later(ended, 86_400 * rules.recurrence_days):
         return Correlated(verdict=Verdict.OPENED, passed=passed, because="the last one like it is long over")
-    minutes = max(0, milliseconds_between(ended, signal.received_at) // 60_000)
+    minutes = milliseconds_between(ended, signal.received_at) // 60_000
+    if minutes < 0:
+        return Correlated(
+            verdict=Verdict.OPENED, passed=passed, because=f"it was received before {before.id} ended, and is not of it"
+        )
     how = "was closed" if before.standing in (Standing.CLOSED, Standing.UNTOUCHED) else "had its last signal"
     return Correlated(
         verdict=Verdict.OPENED, recurrence_of=before.id, passed=passed,

@@ -122,8 +122,7 @@ class Correlator:
         at_home = (
             own is not None and own.standing is Standing.OPEN and joins(signal.received_at, own, policy.correlation)
         )
-        listed = self.configuration.systems.get(signal.system or "")
-        drill = listed is not None and listed.practice
+        drill = self._is_practice(signal.system or "")
         spoken = None if at_home else spoken_key_of(signal, classified, drill=drill)  # its own one comes first
         said = correlate(
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
@@ -184,10 +183,9 @@ class Correlator:
         incident = short_id("INC", self._id + material.encode())
         archetype, system = self._flow(classified), signal.system or UNKNOWN_SYSTEM
         severity = self._severity(classified)
-        known_system = self.configuration.systems.get(system)
         draft = IncidentDraft(
             report=self._report(signal, classified, archetype, key), archetype=archetype,
-            drill=known_system is not None and known_system.practice, material=material, severity=severity,
+            drill=self._is_practice(system), material=material, severity=severity,
             origin=Origin(
                 source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery,
                 received_at=signal.received_at,
@@ -215,6 +213,10 @@ class Correlator:
         )  # fmt: skip
         return with_floors(report, self._floors_of(archetype))
 
+    def _is_practice(self, system: str) -> bool:
+        listed = self.configuration.systems.get(system)
+        return listed is not None and listed.practice
+
     def _floors_of(self, archetype: Archetype) -> tuple[Floor, ...]:
         if archetype not in self._floors:
             book = self.installation.runbook(archetype, self.configuration)
@@ -223,14 +225,16 @@ class Correlator:
 
     def _storm(self, incident: str, system: str, severity: Severity, now: Instant) -> str | None:
         """The storm that one more new incident belongs to, opened when it is the first beyond the limit."""
-        rules = self.configuration.policy.correlation
-        lately = self.store.made_since(later(now, -60 * rules.storm_minutes))
+        rules, practice = self.configuration.policy.correlation, self._is_practice(system)
+        made = self.store.made_since(later(now, -60 * rules.storm_minutes))
+        lately = [one for one in made if self._is_practice(one[1]) is practice]  # a drill hides nothing real
         if not is_storm(len(lately), rules):
             return None
         under = next((storm for _, _, storm in reversed(lately) if storm), None)
-        return under or self._open_storm(incident, {system, *(one for _, one, _ in lately)}, severity, now)
+        systems = {system, *(one for _, one, _ in lately)}
+        return under or self._open_storm(incident, systems, severity, now, drill=practice)
 
-    def _open_storm(self, first: str, systems: set[str], at_least: Severity, now: Instant) -> str:
+    def _open_storm(self, first: str, systems: set[str], at_least: Severity, now: Instant, *, drill: bool) -> str:
         """As severe as its first, and never milder than SEV2; the keeper lifts it to what follows (`announcing`)."""
         rules = self.configuration.policy.correlation
         material = canonical({"storm": first}).decode()
@@ -244,7 +248,7 @@ class Correlator:
             reporter="quell", lead=listed.lead if listed else "unknown", noticed_at=now, source="signals/storm",
         )  # fmt: skip
         draft = IncidentDraft(
-            report=report, archetype=Archetype.UNCLASSIFIED, drill=listed is not None and listed.practice,
+            report=report, archetype=Archetype.UNCLASSIFIED, drill=drill,
             material=material, severity=severity, storm=incident, because=why,
         )  # fmt: skip
         known = KnownIncident(

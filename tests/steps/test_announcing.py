@@ -94,12 +94,55 @@ def test_a_storm_is_as_severe_as_the_worst_in_it(desk: Desk, chat: Receiver, int
     place.pen(flow_actor("test")).write(
         EntryType.INCIDENT_CLOSED, "closed", incident=storm, body={"ending": "evidence_only"}
     )
-    after = str(intake.take(a_signal("26", 26, entity="e26"), classified=a_classified(Severity.SEV1))[0].incident)
+    intake.take(a_signal("26", 26, entity="e26"), classified=a_classified(Severity.SEV1))
     dispatcher.open_all()
-    announcer.announce(after, clock())
-    assert [one["title"] for one in chat.heard][1:] == ["quell: SEV1 prompt-injection on helper (DRILL)"], (
-        "nobody is told of a closed storm"
+    for incident in set(intake.incidents()) - {storm}:
+        announcer.announce(incident, clock())
+    assert len(chat.heard) == 1, "its own triage is done within seconds, and the storm goes on"
+    dispatcher.store.close()
+
+
+def test_what_is_worse_than_a_storm_whose_triage_is_done_is_told_once(chat: Receiver, intake: Intake) -> None:
+    for n in range(21):
+        intake.take(a_signal(str(n), n, entity=f"e{n}"), classified=a_classified(Severity.SEV2, **TRIAGE))
+    dispatcher, announcer, place = dispatch(intake), Announcer(intake.place), intake.place
+    (storm,) = {
+        str(e.body["storm"]) for e in place.store.entries(types=(EntryType.INCIDENT_OPENED,)) if "storm" in e.body
+    }
+    announcer.announce(storm, clock())
+    place.pen(flow_actor("test")).write(
+        EntryType.INCIDENT_CLOSED, "closed", incident=storm, body={"ending": "evidence_only"}
     )
+    for n in (21, 22):
+        intake.take(a_signal(str(n), n, entity=f"e{n}"), classified=a_classified(Severity.SEV1))
+    dispatcher.open_all()
+    for _ in range(2):
+        for incident in intake.incidents():
+            if incident != storm and place.incident(incident).storm == storm:
+                announcer.announce(incident, clock())
+    assert [one["title"] for one in chat.heard] == [
+        "quell: SEV2 a storm of incidents on helper (DRILL)",
+        "quell: SEV1 a storm of incidents on helper (DRILL)",
+    ]
+    dispatcher.store.close()
+
+
+def test_a_storm_of_a_drill_hides_nothing_real(desk: Desk, chat: Receiver, intake: Intake) -> None:
+    desk.write(
+        "systems.toml",
+        (desk.home / "config" / "systems.toml").read_text()
+        + '\n[systems.shop-bot]\ntitle = "Shop bot"\nowner = "dora"\nlead = "ana"\n',
+    )
+    place = desk.installation
+    place.activate(place.proposed(), INSTALLATION, {"proof": "a test's own"})
+    intake = Intake(place)
+    for n in range(22):
+        intake.take(a_signal(str(n), n, entity=f"e{n}"))
+    real = str(intake.take(a_signal("real", 30, system="shop-bot"))[0].incident)
+    dispatcher, announcer = dispatch(intake), Announcer(place)
+    assert place.incident(real).storm is None
+    announcer.announce(real, clock())
+    assert [one["title"] for one in chat.heard] == ["quell: SEV1 prompt-injection on shop-bot"]
     dispatcher.store.close()
 
 

@@ -13,7 +13,7 @@ from flows.doors.door.address import door_url
 from flows.doors.drill import opened_by
 from flows.doors.engine_server import EngineUnreachable
 from flows.doors.processes import alive
-from flows.doors.sender import send
+from flows.doors.sender import deliver, send, signal_body
 from flows.doors.up import attach
 from flows.doors.worker_line import socket_of
 from runbooks.domain.evidence import Collection, EvidenceClass, Manifest
@@ -74,10 +74,21 @@ def _drawn(ground: Ground, run: str) -> set[str]:
 
 
 def test_markers_and_templates_in_every_field_are_inert_and_kept_as_they_came(ground: Ground) -> None:
-    receipt = post(
-        ground, "hostile", "tool-call-from-untrusted-text", title=MARKERS, entity=HOSTILE, alert=HOSTILE,
-        severity=HOSTILE, environment=HOSTILE, archetype=HOSTILE, data=MARKERS, **MARKERS,
+    data: dict[str, object] = dict.fromkeys(
+        ("text", "entity", "alert", "severity", "environment", "archetype", "occurred_at"), HOSTILE
+    )
+    data |= {
+        "system": "hostile",
+        "labels": ["tool-call-from-untrusted-text", HOSTILE],
+        "title": MARKERS,
+        "data": MARKERS,
+    }
+    body = signal_body(HOSTILE, data | MARKERS)
+    answer = deliver(
+        f"{door_url(ground.home)}/signals/{practice.MONITOR}", practice.monitor_secret(ground.home), body,
+        message_id="{{ 1/0 }} {% boom %} __prefect_kind",
     )  # fmt: skip
+    receipt = str(json.loads(answer)["receipt"])
     incident = opened_by(ground.installation, receipt)
     ground.suspended(incident)
     (run,) = ground.runs(incident)
@@ -92,8 +103,7 @@ def test_markers_and_templates_in_every_field_are_inert_and_kept_as_they_came(gr
     sealed = ground.entries(incident, E.EVIDENCE_SEALED)[0].subject["manifest"]
     manifest = Manifest.from_bytes(ground.installation.vault.get(sealed))
     kept = [item for item in sealed_items(ground.installation, manifest, EvidenceClass.J) if b'"data"' in item]
-    assert [json.loads(item)["data"]["text"] for item in kept] == [HOSTILE]
-    assert [json.loads(item)["data"]["__prefect_kind"] for item in kept] == ["jinja"]
+    assert kept == [body]
 
 
 def test_prefect_killed_and_back_during_a_storm_is_one_run_per_incident(ground: Ground) -> None:

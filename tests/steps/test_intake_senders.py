@@ -96,6 +96,30 @@ def test_high_availability_twins_and_a_new_firing() -> None:
     assert (third.alert, third.state) == (first.alert, SignalState.FIRING)
 
 
+def test_a_metric_alert_of_sentrys_that_is_critical_again_is_another_event() -> None:
+    sample = json.loads((SAMPLES / "sentry.json").read_text())[0]
+    steps = (("critical", "900 in 5 minutes"), ("warning", "400 in 5 minutes"), ("critical", "950 in 5 minutes"))
+    bodies = [
+        {"action": action, "data": {**sample["body"]["data"], "description_text": measured}}
+        for action, measured in (*steps, steps[0])
+    ]
+    found = [read(body, a_source("sentry"), sample["headers"])[0] for body in bodies]
+    first, second, third, sent_again = (one.event_key for one in found)
+    assert len({first, second, third}) == 3
+    assert sent_again == first
+    assert len({one.alert for one in found}) == 1
+
+
+def test_a_ticket_that_is_named_is_one_event_however_often_it_is_changed() -> None:
+    body = json.loads((SAMPLES / "zendesk.json").read_text())[0]["body"]
+    (named,) = read(body, a_source("zendesk"))
+    solved = {**body, "id": "01JA", "type": "zen:event-type:ticket.status_changed", "time": "2026-11-24T01:58:00Z"}
+    (later,) = read(solved, a_source("zendesk"))
+    assert later.event_key == named.event_key
+    (other,) = read({**body, "detail": {**body["detail"], "id": "8820"}}, a_source("zendesk"))
+    assert other.event_key != named.event_key
+
+
 @pytest.mark.parametrize("place", ["annotations", "labels"])
 def test_hostile_words_stay_words(place: str) -> None:
     hostile = "{{ flow_run.name }} <script>alert(1)</script> __prefect_kind"

@@ -14,6 +14,7 @@ from tests.steps.deliveries import a_source, read, shipped_signing
 from tests.steps.doorstep import WHSEC
 
 PAGE = (ROOT / "config" / "SENDERS.md").read_text(encoding="utf-8")
+TEMPLATES = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 STANZAS = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
 
 
@@ -36,9 +37,23 @@ def test_every_sender_has_a_line_and_no_line_is_without_one() -> None:
 
 
 def test_the_template_for_datadog_is_the_one_that_its_mapping_reads() -> None:
-    (template,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    (signal,) = read(template.encode(), a_source("datadog"))
+    (signal,) = read(TEMPLATES[0].encode(), a_source("datadog"))
     assert signal.text == "$EVENT_TITLE\n$TEXT_ONLY_MSG"
+
+
+def test_the_template_for_zendesk_is_the_one_that_its_mapping_reads() -> None:
+    filled = "8819", "Help Centre", "bot ai-incident", "Urgent", "2026-11-21T01:58Z", "Your bot", "It lied"
+    (empty,) = read(TEMPLATES[1].encode(), a_source("zendesk"))
+    assert empty.text == "{{ticket.title}}\n{{ticket.description}}"
+    assert len(TEMPLATES) == 2
+    names = re.findall(r"\{\{ticket\.[a-z_.]+\}\}", TEMPLATES[1])
+    body = TEMPLATES[1]
+    for name, value in zip(names, filled, strict=True):
+        body = body.replace(name, value)
+    (signal,) = read(body.encode(), a_source("zendesk", scope={"systems": {"help-centre": "support-agent"}}))
+    assert (signal.kind, signal.system, signal.labels) == ("report.zendesk", "support-agent", ("bot", "ai-incident"))
+    assert (signal.vendor_severity, signal.human, signal.text) == ("urgent", True, "Your bot\nIt lied")
+    assert signal.occurred_at == "2026-11-21T01:58:00.000000000Z"
 
 
 def test_the_recipe_for_anything_else_reads_what_it_says() -> None:

@@ -16,12 +16,29 @@ from pathlib import Path
 
 import pytest
 
-from flows.doors.engine_server import engine_credential
+from flows.doors.engine_server import engine_credential, engine_environment
 from flows.doors.listing import ROOT
 from flows.doors.processes import alive
 from flows.doors.up import attach
 from tests.doors.toy import LIMIT, Place, until
 
+LISTENER = """
+import asyncio
+from types import SimpleNamespace
+from flows.doors.worker_loops import _listen
+
+async def main():
+    worker = SimpleNamespace(hears=False, cancellations=False, wake=asyncio.Event())
+    listening = asyncio.create_task(_listen(worker))
+    async with asyncio.timeout(60):
+        for word in ("hears", "woken", "woken"):
+            await worker.wake.wait()
+            asked, worker.cancellations = worker.cancellations, False
+            worker.wake.clear()
+            print(word, worker.hears, asked, flush=True)
+
+asyncio.run(main())
+"""
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
@@ -55,6 +72,22 @@ def test_a_gate_suspends_and_goes_on_in_a_fresh_process(place: Place) -> None:
     place.reaches(run_id, "Completed")
     assert place.words("gate") == ["before", "before", "after-yes"]
     assert "CRASHED" not in place.history(run_id)
+
+
+def test_the_event_stream_wakes_the_worker_when_a_run_is_scheduled(place: Place) -> None:
+    """The listener alone, without a poll beside it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENER], cwd=ROOT, env=engine_environment(place.home), stdout=subprocess.PIPE, text=True
+    ) as listener:  # fmt: skip
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "hears True True\n"
+        run_id = place.create("slow", "heard")
+        assert listener.stdout.readline() == "woken True False\n"
+        assert place.child("heard")
+        place.calls.call("POST", f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+        assert listener.stdout.readline() == "woken True True\n"
+    assert listener.returncode == 0
+    place.reaches(run_id, "Cancelled")
 
 
 def test_a_killed_child_is_reported_once_and_the_next_attempt_lives(place: Place) -> None:

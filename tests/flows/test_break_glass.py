@@ -16,11 +16,12 @@ from flows.doors import practice
 from flows.doors.processes import start_mark, stop_process
 from flows.doors.up import stop
 from runbooks.domain.approval import Answer
+from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import milliseconds_between
 from runbooks.domain.ledger import EntryType
 from runbooks.domain.replay import Outcome, Replay
 from tasks.proofs import listed_fingerprints
-from tests.flows.ground import Ground
+from tests.flows.ground import Ground, attacked, attacked_again
 from tests.flows.people import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
@@ -66,6 +67,7 @@ def judged_again(ground: Ground, incident: str) -> list[str]:
 def test_one_acts_alone_whether_prefect_is_up_or_down(worlds: Ground) -> None:
     ground = worlds
     up, down = ground.sides["one"], ground.sides["two"]
+    attacked(up, Archetype.PROMPT_INJECTION)
     first = ground.open("one")
     run = ground.suspended(first)
     before = [side.counts() for side in (up, down)]
@@ -91,9 +93,10 @@ def test_one_acts_alone_whether_prefect_is_up_or_down(worlds: Ground) -> None:
     for side, counted in zip((up, down), before, strict=True):
         assert side.since(counted)["flag file written"] == 2, "off and on, once each"
 
-    assert ground.ending(first) == "contained", "an ordinary consent works after it; nothing was recorded to try again"
-    assert up.since(before[0])["flag file written"] == 3, "off once more, with consent"
-    assert not up.flag_is_on()
+    assert ground.ending(first) == "recovered", "an ordinary consent works after it"
+    assert up.since(before[0])["flag file written"] == 4, "off once more, with consent, and on after the trials"
+    assert up.flag_is_on()
+    assert attacked_again(up, Archetype.PROMPT_INJECTION) == 0
     opened = ground.entries(first, EntryType.BREAK_GLASS_OPENED)[0]
     due = str(ground.wait(first, EntryType.REVIEW_SCHEDULED).body["due"])
     assert milliseconds_between(opened.at, due) <= 24 * 3_600_000, "the review comes soon after a break-glass"

@@ -138,7 +138,7 @@ def _read(file: Path) -> dict[str, Json]:
         raise ConfigurationError(
             file.name, "the file", expected=f"a readable file in {file.parent}", found="none"
         ) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(file.name, "the file", expected="readable TOML", found=str(error)) from error
 
 
@@ -250,21 +250,28 @@ def _one_of(names: object) -> str:
 
 
 def resolve_secret(reference: SecretReference, home: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """The secret behind `file:PATH` (relative to the home) or `env:NAME`; read at every use, never kept."""
+    """The secret behind `file:PATH` (relative to the home) or `env:NAME`; read at every use, never kept.
+
+    UnreachableError where it cannot be had; no error holds what was read, nor any part of it.
+    """
     kind, _, where = reference.partition(":")
-    if kind == "env":
-        value = environment.get(where)
-        if value is None:
-            raise UnreachableError(
-                f"the secret reference {reference} names an environment variable that is not set.",
-                now="nothing was sent.", next_step=f"set {where} for the process that runs this.",
-            )  # fmt: skip
-        return value
-    path = Path(where) if Path(where).is_absolute() else home / where
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    if kind == "env" and where not in environment:
         raise UnreachableError(
-            f"the secret reference {reference} cannot be read: {error.strerror}.",
-            now="nothing was sent.", next_step="put the secret there, readable only by quell's user (mode 0600).",
-        ) from error  # fmt: skip
+            f"the secret reference {reference} names an environment variable that is not set.",
+            now="nothing was sent.", next_step=f"set {where} for the process that runs this.",
+        )  # fmt: skip
+    try:
+        if kind == "file":
+            return (home / where).read_text(encoding="utf-8").strip()  # an absolute path stays what it is
+        environment[where].encode()
+        return environment[where]
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+    except UnicodeError:  # it holds what was read, so it goes no further
+        cause = "it is not UTF-8 text"
+    except ValueError:
+        cause = "the path is none"
+    raise UnreachableError(
+        f"the secret reference {reference} cannot be read: {cause}.", now="nothing was sent.",
+        next_step="put the secret there as text (random bytes as hex or base64), readable only by quell's user (mode 0600).",
+    )  # fmt: skip

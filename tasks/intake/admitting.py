@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from runbooks.domain.errors import QuellError
 from runbooks.domain.sources import SecretForm, Source
 from tasks.installation import Installation
-from tasks.intake.verifying import ClaimReader, Key, UnusableSecretError, signing_key
+from tasks.intake.verifying import ClaimReader, Key, signing_key
 from tasks.ledger import clock
 from tasks.settings import resolve_secret
 
@@ -56,7 +56,7 @@ def _admitted(installation: Installation, name: str, source: Source) -> Admitted
         if secret.holds(now):
             try:
                 keys.append(signing_key(secret.id, resolve_secret(secret.secret, installation.settings.home), form))
-            except (QuellError, UnusableSecretError):
+            except (QuellError, ValueError):  # of this one alone: the others are read all the same
                 unreadable.append(secret.id)
     kept = source.kept()
     return Admitted(

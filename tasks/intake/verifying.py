@@ -1,4 +1,4 @@
-"""Is this delivery really from its source? One declarative verifier for all that sign with HMAC, and shared tokens.
+"""Is this delivery really from its source? One declarative verifier for all that sign with HMAC or Ed25519.
 
 1. What can be judged before the body is read is judged then: a missing header costs an unknown sender nothing of ours.
 2. Signatures are checked over the bytes as they came, against every secret that is valid now and every one offered,
@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from runbooks.domain.signal import Strength
-from runbooks.domain.sources import Encoding, SecretForm, Signing, TimeForm, Token, TokenPlace
+from runbooks.domain.sources import Encoding, SecretForm, Signing, TimeForm
 
 MOST_OFFERS = 8
 _HEX = re.compile(rb"[0-9a-fA-F]{64}")
@@ -156,7 +156,7 @@ def _signed_side(pieces: tuple[tuple[bool, str], ...], headers: Mapping[str, str
         return None
 
 
-def check_signature(claim: Claim, keys: Iterable[Key], body: bytes) -> Proof | None:
+def check_signature(claim: Claim, keys: Iterable[Key], body: bytes | bytearray) -> Proof | None:
     """The proof, when any of these keys made any of the offered signatures over this body."""
     message = b"".join((claim.before, body, claim.after))
     found: str | None = None
@@ -170,16 +170,25 @@ def check_signature(claim: Claim, keys: Iterable[Key], body: bytes) -> Proof | N
 
 
 class LongCheck:
-    """The same for a body that is too long to be kept: fed piece by piece. Ed25519 needs the whole and is not taken."""
+    """The same for a body that is too long to be kept: fed piece by piece, and held whole only where Ed25519 may prove it."""
 
     def __init__(self, claim: Claim, keys: Iterable[Key]) -> None:
-        self._claim = claim
-        self._macs = [(key.id, hmac.new(key.shared, claim.before, hashlib.sha256)) for key in keys if not key.public]
+        self._claim, known = claim, tuple(keys)
+        self._macs = [(key.id, hmac.new(key.shared, claim.before, hashlib.sha256)) for key in known if not key.public]
+        self._public = [key for key in known if key.public and claim.ed25519]
+        self._whole = bytearray()
+
+    @property
+    def held(self) -> int:
+        """How many bytes of the body are held here."""
+        return len(self._whole)
 
     def feed(self, piece: bytes) -> None:
         """The next bytes of the body."""
         for _, mac in self._macs:
             mac.update(piece)
+        if self._public:
+            self._whole += piece
 
     def end(self) -> Proof | None:
         """The proof, after the last piece."""
@@ -187,38 +196,8 @@ class LongCheck:
         for identity, mac in self._macs:
             mac.update(self._claim.after)
             found = identity if _among(mac.digest(), self._claim.offers) else found
-        return _proof(self._claim, found)
-
-
-def check_token(
-    token: Token, keys: Iterable[Key], headers: Mapping[str, str], path: str, query: Mapping[str, str]
-) -> Proof | None:
-    """The proof, when the sender showed one of these secrets."""
-    shown = hashlib.sha256(_shown(token, headers, path, query)).digest()
-    found: str | None = None
-    for key in keys:
-        found = key.id if hmac.compare_digest(hashlib.sha256(key.shared).digest(), shown) else found
-    return None if found is None else Proof(Strength.TOKEN, found)
-
-
-def _shown(token: Token, headers: Mapping[str, str], path: str, query: Mapping[str, str]) -> bytes:
-    scheme, _, credential = headers.get("authorization", "").partition(" ")
-    text = ""
-    match token.place:
-        case TokenPlace.BEARER:
-            text = credential.strip() if scheme.lower() == "bearer" else ""
-        case TokenPlace.BASIC:
-            try:
-                return base64.b64decode(credential.strip(), validate=True) if scheme.lower() == "basic" else b""
-            except (binascii.Error, ValueError):
-                return b""
-        case TokenPlace.HEADER:
-            text = headers.get(token.name.lower(), "")
-        case TokenPlace.PATH:
-            text = path
-        case TokenPlace.QUERY:
-            text = query.get(token.name, "")
-    return text.encode("utf-8", "surrogatepass")
+        proof = check_signature(self._claim, self._public, self._whole) if self._public else None
+        return proof or _proof(self._claim, found)
 
 
 def _offers(signing: Signing, parts: list[str]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

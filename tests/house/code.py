@@ -13,6 +13,10 @@ CATCH_ALL = {"Exception", "BaseException"}
 
 # Where any failure at all must be survived: file, how many such handlers, why. Everywhere else an error is named or let through.
 MAY_CATCH_ALL: Mapping[str, tuple[int, str]] = {
+    "flows/doors/door/reception.py": (
+        1,
+        "whatever a look at the configuration trips over, the door goes on, says so, and looks again",
+    ),
     "flows/doors/run_endings.py": (
         1,
         "a refusal stands, whatever becomes of telling somebody of it",

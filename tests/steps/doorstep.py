@@ -1,4 +1,4 @@
-"""A real door: `quell door` as a process of its own in a fresh home, and senders that sign by hand."""
+"""A real door: `quell door` as a process of its own in a fresh home, or in this one; and senders that sign by hand."""
 
 import base64
 import hashlib
@@ -16,7 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from flows.doors.door.address import ADDRESS_FILE, door_url
+from flows.doors.door.app import make_app
+from flows.doors.door.reception import Reception
 from runbooks.domain.signal import Delivery
 from tasks.installation import Installation
 from tasks.intake.committing import spool_of
@@ -187,3 +191,20 @@ def a_door(home: Path, program: tuple[str, ...] = Door.program) -> Iterator[Door
     finally:
         code = door.stop()
     assert code == 0, door.said()
+
+
+@contextmanager
+def a_reception(home: Path) -> Iterator[Reception]:
+    """What the routes of a door in this home share, in this process."""
+    installation = Installation(load_settings(home, {}))
+    installation.activate_if_fresh()
+    made = Reception(installation)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def visiting(reception: Reception) -> httpx.AsyncClient:
+    """Whoever calls at that door; no loop looks after it."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(make_app(reception)), base_url="http://door")

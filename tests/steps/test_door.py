@@ -115,6 +115,10 @@ def test_kept_headers_by_their_beginning(door: Door) -> None:
 def test_the_handshake_of_cloudevents(door: Door) -> None:
     answer = door.ask("OPTIONS", "/signals/anybody", headers={"webhook-request-origin": "events.example.com"})
     assert (answer.status, answer.headers["webhook-allowed-origin"]) == (200, "events.example.com")
+    assert answer.headers["webhook-allowed-rate"] == "600", "what is taken from a source that proves nothing"
+    asked = {"webhook-request-origin": "events.example.com", "webhook-request-rate": "120"}
+    assert door.ask("OPTIONS", "/signals/github", headers=asked).headers["webhook-allowed-rate"] == "*"
+    assert not {"webhook-allowed-origin", "webhook-allowed-rate"} & set(door.ask("OPTIONS", "/signals/github").headers)
     refused(door.ask("OPTIONS", "/signals/nobody"), 404, "unknown source")
 
 

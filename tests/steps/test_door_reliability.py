@@ -188,6 +188,27 @@ def test_a_connection_serves_one_delivery_after_another(door: Door) -> None:
             assert (answer.status, json.loads(answer.read())["status"]) == (200, "accepted")
 
 
+def test_who_is_one_too_many_is_told_when_to_come_again_and_the_others_are_served(door: Door) -> None:
+    lines, said = [dial(door) for _ in range(60)], []
+    for line in lines:
+        line.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+    for line in lines:
+        began = line.recv(65536)
+        said.append(began + hung_up(line) if began.startswith(b"HTTP/1.1 503 ") else began)
+        line.close()
+    away = [one for one in said if one.startswith(b"HTTP/1.1 503 ")]
+    assert 10 < len(away) < 25
+    assert len(away) + len([one for one in said if one.startswith(b"HTTP/1.1 200 ")]) == len(said)
+    for one in away:
+        assert b"\r\nretry-after: 30\r\n" in one.lower()
+        assert one.endswith(b'{"status":"refused","because":"connections"}')
+    deadline = time.monotonic() + 15
+    while (answer := door.ask("GET", "/metrics")).status != 200:
+        assert time.monotonic() < deadline
+    assert b'quell_door_requests_total{source="(all)",outcome="connections"}' in answer.body
+    served(door)
+
+
 def test_more_connections_than_it_can_hold(door: Door) -> None:
     lines = [dial(door) for _ in range(200)]
     for line in lines:

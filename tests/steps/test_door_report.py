@@ -1,5 +1,6 @@
 """People report through the form: two fields, a receipt, how it stands; nothing that they typed is shown or followed."""
 
+import asyncio
 import base64
 import re
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from runbooks.domain.signal import Strength
-from tests.steps.doorstep import SOURCES, WORDS, Answer, Door, a_door, furnish
+from tests.steps.doorstep import SOURCES, WORDS, Answer, Door, a_door, a_reception, furnish, visiting
 
 HOSTILE = "</textarea><script>alert(1)</script>{{7*7}} it paid 5,000 \u202e"
 OPEN = SOURCES + '\n[sources.people]\nsender = "report"\nunproven = true\n'
@@ -110,6 +111,38 @@ def test_a_form_behind_a_password(tmp_path: Path) -> None:
         assert door.kept[0][0].strength is Strength.TOKEN
         assert door.ask("GET", f"/{where}").status == 200
     assert WORDS["basic"] not in door.said()
+
+
+def test_a_password_that_cannot_be_read_sends_nobody_away_for_good(tmp_path: Path) -> None:
+    two = CLOSED.replace("secrets = [", 'secrets = [{id = "gone", secret = "file:secrets/gone"}, ')
+    with a_reception(furnish(tmp_path / "home", two)) as reception:
+
+        async def visit() -> None:
+            async with visiting(reception) as client:
+                for method in ("GET", "POST"):
+                    answer = await client.request(method, "/report", auth=("user", "other"), data=GOOD)
+                    assert (answer.status_code, answer.json()["because"]) == (503, "secret")
+                    assert answer.headers["retry-after"] == "30"
+                first = await client.get("/report")
+                assert (first.status_code, "www-authenticate" in first.headers) == (401, True), "else nobody is asked"
+                assert (await client.get("/report", auth=("user", "pa-ssw0rd"))).status_code == 200
+
+        asyncio.run(visit())
+
+
+@pytest.mark.parametrize("path", ["/report", "/signals/people"])
+def test_a_password_that_a_browser_adds_for_another_site_is_worth_nothing(tmp_path: Path, path: str) -> None:
+    with a_reception(furnish(tmp_path / "home", CLOSED)) as reception:
+
+        async def visit() -> None:
+            async with visiting(reception) as client:
+                for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+                    headers = {"sec-fetch-site": site, "accept": "application/json"}
+                    answer = await client.post(path, auth=("user", "pa-ssw0rd"), data=GOOD, headers=headers)
+                    assert answer.status_code == status, site
+
+        asyncio.run(visit())
+        assert len(reception.reading.after("", 10)) == 2
 
 
 def test_no_form_where_no_source_is_for_people(tmp_path: Path) -> None:

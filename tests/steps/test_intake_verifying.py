@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from runbooks.domain.signal import Strength
 from runbooks.domain.sources import Encoding, SecretForm, Signing, Source, Token, TokenPlace
+from tasks.intake.tokens import check_token
 from tasks.intake.verifying import (
     ClaimReader,
     Key,
@@ -20,7 +21,6 @@ from tasks.intake.verifying import (
     Proof,
     UnusableSecretError,
     check_signature,
-    check_token,
     signing_key,
 )
 from tasks.settings import SENDERS, load_configuration, load_settings
@@ -71,7 +71,7 @@ def judged(signing: Signing, headers: dict[str, str], secret: str, body: bytes, 
     whole, long = check_signature(claim, [key], body), LongCheck(claim, [key])
     for at in range(0, len(body), 7):
         long.feed(body[at : at + 7])
-    assert claim.ed25519 or long.end() == whole
+    assert long.end() == whole
     return whole
 
 

@@ -6,8 +6,12 @@ uvicorn waits for a started request for ever; this stands in front of whichever 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
+
+from flows.doors.door.answers import refuse, unwell
+from flows.doors.door.counts import Counts
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol as Parser
@@ -28,6 +32,7 @@ class Guarded(Parser):
 
     patience_seconds = 10.0
     most_connections = 1000
+    counts = Counts()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -38,8 +43,18 @@ class Guarded(Parser):
         self._look: asyncio.TimerHandle | None = None
         if len(self.connections) > 2 * self.most_connections:
             transport.abort()
+            return
+        if len(self.connections) > self.most_connections:
+            self.app = self._if_there_is_room
+        self._look_later()
+
+    async def _if_there_is_room(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """For connections beyond the limit, and for none of the others: uvicorn's own answer says not when to come again."""
+        if len(self.connections) > self.most_connections:
+            self.counts.requests["(all)", "connections"] += 1
+            await refuse(send, unwell("connections"))
         else:
-            self._look_later()
+            await self.config.loaded_app(scope, receive, send)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._look is not None:
@@ -77,10 +92,10 @@ class Guarded(Parser):
         self._look_later()
 
 
-def guarded(patience_seconds: float, most_connections: int) -> type[Guarded]:
+def guarded(patience_seconds: float, most_connections: int, counts: Counts) -> type[Guarded]:
     """The protocol class for uvicorn: a header and a body have `patience_seconds` each.
 
-    Beyond `most_connections` uvicorn itself answers 503; beyond twice as many nobody is answered.
+    Those beyond `most_connections` are sent away to come again; beyond twice as many nobody is answered.
     """
-    limits = {"patience_seconds": patience_seconds, "most_connections": most_connections}
+    limits = {"patience_seconds": patience_seconds, "most_connections": most_connections, "counts": counts}
     return type("Guarded", (Guarded,), limits)

@@ -58,7 +58,7 @@ async def read_body(
             if message["type"] != "http.request":
                 raise SenderLeftError
     finally:
-        held.size -= len(reading.kept)
+        held.size -= reading.held
 
 
 class _Reading:
@@ -68,20 +68,25 @@ class _Reading:
         self._digest = hashlib.sha256()
         self._check: LongCheck | None = None
 
+    @property
+    def held(self) -> int:
+        """How many bytes are held for this body: what is kept, and what its check needs."""
+        return len(self.kept) + (0 if self._check is None else self._check.held)
+
     def take(self, piece: bytes) -> int:
-        """The next bytes; how many of them were kept."""
+        """The next bytes; how many more are held because of them."""
+        before = self.held
         self._digest.update(piece)
         short = self.size <= self._keep
         self.size += len(piece)
-        room = piece[: self._keep - len(self.kept)]
         if short and self.size > self._keep:
             self._check = self._begin()
             if self._check is not None:
                 self._check.feed(bytes(self.kept))
         if self._check is not None:
             self._check.feed(piece)
-        self.kept += room
-        return len(room)
+        self.kept += piece[: self._keep - len(self.kept)]
+        return self.held - before
 
     def body(self) -> Body:
         return Body(bytes(self.kept), self._digest.digest(), self.size > self._keep, self._check)

@@ -18,11 +18,13 @@ from flows.doors.door.notifying import Notary
 from flows.doors.door.reading import SenderLeftError, read_body
 from flows.doors.door.reception import Reception
 from runbooks.domain.signal import Strength
+from runbooks.domain.sources import TokenPlace
 from tasks.intake.admitting import Admitted
 from tasks.intake.committing import Arrival
 from tasks.intake.receipts import receipt
 from tasks.intake.sns import Envelope
-from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature, check_token
+from tasks.intake.tokens import check_token
+from tasks.intake.verifying import Claim, LongCheck, Proof, check_signature
 
 log = logging.getLogger("quell.door")
 
@@ -48,7 +50,7 @@ class SignalRoute:
             admitted = self._reception.find(asked)
             name = admitted.name
             if scope["method"] == "OPTIONS":
-                await _greet(scope, send)
+                await _greet(scope, send, self._most_per_minute(admitted))
                 return
             named = await self._take(admitted, token, scope, receive)
         except Refusal as refusal:
@@ -70,6 +72,8 @@ class SignalRoute:
         claim: Claim | None = None
         proof: Proof | None = UNPROVEN
         if source.token is not None:
+            if source.token.place is TokenPlace.BASIC:
+                demand_own_site(headers)
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")[:MOST_QUERY]))
             proof = check_token(source.token, admitted.keys, headers, token, query)
             demand(proof, admitted, close=True)
@@ -96,6 +100,10 @@ class SignalRoute:
             await self._notary.confirm(envelope)
         reception.counts.proved(admitted.name, proven, now_ns)
         return named
+
+    def _most_per_minute(self, admitted: Admitted) -> str:
+        """As CloudEvents writes it."""
+        return str(self._reception.limits.door_unproven_per_minute) if admitted.source.unproven else "*"
 
     def _announced(self, admitted: Admitted, method: str, headers: Mapping[str, str]) -> str:
         """What the body says that it is; Refusal when it is announced as something that we do not take."""
@@ -140,6 +148,12 @@ class Heads(Mapping[str, str]):
         return len(self.raw)
 
 
+def demand_own_site(headers: Mapping[str, str]) -> None:
+    """Refusal 403 of what a browser sends for a page of another site: it adds the password by itself, and proves nothing."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise Refusal(403, "another site", close=True)
+
+
 def demand_readable(headers: Mapping[str, str], most: int) -> None:
     """Refusal when the body is announced as packed or as too long."""
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
@@ -149,8 +163,8 @@ def demand_readable(headers: Mapping[str, str], most: int) -> None:
         raise Refusal(413, "too long", close=True)
 
 
-async def _greet(scope: Scope, send: Send) -> None:
-    """The handshake of CloudEvents' webhooks: who asks whether it may send is told yes; proving it comes later."""
+async def _greet(scope: Scope, send: Send, rate: str) -> None:
+    """The handshake of CloudEvents' webhooks: who asks whether it may send is told yes, and how much; proving it comes later."""
     asked = next((value for name, value in scope["headers"] if name == b"webhook-request-origin"), b"")
-    allowed = [(b"webhook-allowed-origin", asked)] if asked.isascii() and 0 < len(asked) < 254 else []
-    await say(send, 200, {"status": "ready"}, ALLOW, *allowed)
+    allowed = [(b"webhook-allowed-origin", asked), (b"webhook-allowed-rate", rate.encode())]
+    await say(send, 200, {"status": "ready"}, ALLOW, *(allowed if asked.isascii() and 0 < len(asked) < 254 else ()))

@@ -1,15 +1,16 @@
 """What every route of the door shares: who may come in, the spool and its writer, how well the door is."""
 
 import asyncio
+import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from flows.doors.door.answers import Refusal, unwell
 from flows.doors.door.counts import Counts
 from flows.doors.door.reading import Held
+from flows.doors.door.vitals import CONFIGURATION, SECRET, WRITER, Vitals
 from runbooks.domain.errors import LedgerError, QuellError
 from runbooks.domain.limits import Limits
 from tasks.installation import Installation
@@ -26,15 +27,6 @@ MOST_WAITING_BYTES = 64 * 1024 * 1024
 """Of arrivals that wait for their commit."""
 
 Ticket = asyncio.Future[None]
-
-
-@dataclass(frozen=True)
-class Vitals:
-    """How the door was a moment ago; each problem is a word for everybody and a sentence for the log."""
-
-    problems: tuple[tuple[str, str], ...] = ()
-    disk_low: bool = False
-    disk_free: float = 1.0
 
 
 class Allowance:
@@ -72,7 +64,8 @@ class Reception:
         self._far: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._committer = Committer[Ticket](self.spool, self._settled)
-        self.admitted, self.vitals = self._look()
+        with self._going_on():
+            self.admitted, self.vitals = self._look()
 
     async def store(self, arrival: Arrival) -> None:
         """Returns when it is on the disk; Refusal 503 when it could not be put there."""
@@ -109,23 +102,26 @@ class Reception:
         return sorted({self._obstacle(), *(word for word, _ in self.vitals.problems)} - {""})
 
     def find(self, name: str) -> Admitted:
-        """The source of this name; Refusal 404."""
+        """The source of this name; Refusal where there is none."""
         found = self.admitted.get(name)
         if found is None:
-            raise Refusal(404, "unknown source", close=True)
+            raise self.unknown("unknown source")
         return found
+
+    def unknown(self, word: str) -> Refusal:
+        """404; 503 while the configuration cannot be read: what is final for a sender must be true."""
+        return unwell(CONFIGURATION) if self.vitals.blind else Refusal(404, word, close=True)
 
     async def look_again(self) -> None:
         """Who may come in, and how well we are: every second, off the loop."""
+        told = Vitals()
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            before = self.vitals.problems
-            self.admitted, self.vitals = await asyncio.to_thread(self._look)
-            for word, sentence in set(self.vitals.problems) - set(before):
-                log.warning("%s: %s", word, sentence)
-            for word, _ in set(before) - set(self.vitals.problems):
-                log.info("%s: well again", word)
+            self.vitals.tell(told)
+            told = self.vitals
             self._tell_clocks()
+            await asyncio.sleep(LOOK_SECONDS)
+            with self._going_on():
+                self.admitted, self.vitals = await asyncio.to_thread(self._look)
 
     def _tell_clocks(self) -> None:
         """Once for each source whose clock is far from ours: a little further, and what it signs is refused as old."""
@@ -134,24 +130,30 @@ class Reception:
             log.warning("clock: the source %s signs %.0f s beside our time", name, self.counts.skew[name])
         self._far = far
 
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Whatever a look trips over is a problem until the next one: it ends neither the looking nor the door."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a door that looks no more takes removed secrets for ever
+            self.vitals = self.vitals.tripped(error)
+
     def _look(self) -> tuple[dict[str, Admitted], Vitals]:
         """One look; what cannot be read now stays as it was, and is a problem."""
         problems, admitted = [], self.admitted
         try:
             admitted = admit(self.installation)
         except QuellError as error:
-            problems.append(("configuration", error.problem))
+            problems.append((CONFIGURATION, error.problem))
         for one in admitted.values():
             problems += [
-                ("secret", f"the secret {name} of the source {one.name} cannot be used") for name in one.unreadable
+                (SECRET, f"the secret {name} of the source {one.name} cannot be used: see `quell check`")
+                for name in one.unreadable
             ]
-        disk = os.statvfs(self.installation.settings.home)
-        free, wanted = disk.f_bavail / max(1, disk.f_blocks), self.limits.door_disk_free_percent
-        if free * 100 < wanted:
-            problems.append(("disk", f"expected {wanted}% of the disk to be free, found less"))
         if not self._committer.alive():
-            problems.append(("writer", "the thread that writes the spool has died; start the door again"))
-        return admitted, Vitals(tuple(problems), free * 100 < wanted, free)
+            problems.append((WRITER, "the thread that writes the spool has died; start the door again"))
+        home, wanted = self.installation.settings.home, self.limits.door_disk_free_percent
+        return admitted, self.vitals.after(problems, home, wanted)
 
     @property
     def queue(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from flows.doors.door.answers import Refusal
 from flows.doors.door.reading import SenderLeftError, read_body
-from flows.doors.door.receiving import UNPROVEN, demand, demand_readable
+from flows.doors.door.receiving import UNPROVEN, demand, demand_own_site, demand_readable
 from flows.doors.door.reception import Reception
 from flows.doors.door.report_page import STYLE, form_page, missing_page, receipt_page
 from runbooks.domain.sources import TokenPlace
@@ -25,12 +26,14 @@ from tasks.intake.admitting import Admitted
 from tasks.intake.committing import Arrival
 from tasks.intake.fates import Fate, fate_of
 from tasks.intake.receipts import receipt
-from tasks.intake.verifying import check_token
+from tasks.intake.tokens import check_token
+from tasks.intake.verifying import Proof
 
 SENDER = "report"
 MOST_BYTES = 128 * 1024
 MOST_FIELDS = 20
 FORM = "application/x-www-form-urlencoded"
+ASK = (b"www-authenticate", b'Basic realm="report", charset="UTF-8"')
 RECEIPT = re.compile(r"DLV-[0-9A-HJKMNP-TV-Z]{26}")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _HEADERS = {
@@ -78,24 +81,27 @@ class ReportRoute:
         for one in self._reception.admitted.values():
             if one.source.sender == SENDER:
                 return one
-        raise Refusal(404, "no form here", close=True)
+        raise self._reception.unknown("no form here")
 
-    def _prove(self, source: Admitted, request: Request) -> None:
-        """A browser is asked for name and password where the source wants a basic token; else the form is open."""
+    def _prove(self, source: Admitted, headers: Mapping[str, str]) -> Proof:
+        """A browser is asked for name and password where the source wants a basic token; else the form is open.
+
+        Whoever shows none is asked even while a secret cannot be read: else nobody could show another one.
+        """
         token = source.source.token
         if token is None:
-            return
+            return UNPROVEN
         if token.place is not TokenPlace.BASIC:
             raise Refusal(404, "no form here", close=True)
-        if check_token(token, source.keys, dict(request.headers), "", {}) is None:
-            raise Refusal(
-                401, "not proven", (b"www-authenticate", b'Basic realm="report", charset="UTF-8"'), close=True
-            )
+        proof = check_token(token, source.keys, headers, "", {})
+        if proof is None and not ("authorization" in headers and source.unreadable):
+            raise Refusal(401, "not proven", ASK, close=True)
+        return demand(proof, source, close=True)
 
     async def _show(self, source: Admitted, request: Request) -> Response:
         named = request.path_params.get("receipt")
         if named is None:
-            self._prove(source, request)
+            self._prove(source, dict(request.headers))
             return HTMLResponse(form_page(secrets.token_hex(16)))
         fate = None
         if RECEIPT.fullmatch(named):
@@ -108,9 +114,8 @@ class ReportRoute:
 
     async def _take(self, source: Admitted, request: Request, receive: Receive) -> tuple[Response, str]:
         reception, now_ns, headers = self._reception, time.time_ns(), dict(request.headers)
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            raise Refusal(403, "another site", close=True)
-        self._prove(source, request)
+        demand_own_site(headers)
+        proof = self._prove(source, headers)
         reception.demand_room(source)
         demand_readable(headers, MOST_BYTES)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
@@ -118,8 +123,6 @@ class ReportRoute:
         body = await read_body(receive, keep=MOST_BYTES, most=MOST_BYTES, held=reception.held)
         if not _is_report(body.kept):
             return HTMLResponse(form_page(secrets.token_hex(16), "Please fill in the first two fields."), 400), "empty"
-        token = source.source.token
-        proof = demand(UNPROVEN if token is None else check_token(token, source.keys, headers, "", {}), source)
         named = receipt(now_ns)
         await reception.store(Arrival(
             named, source.name, now_ns, FORM, (), proof.strength, None, proof.secret, False, body.digest, body.kept,

@@ -66,13 +66,13 @@ def run_door(
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * limits.door_connections + 256), hard))
     bound = listen(installation)
+    reception = Reception(installation, committed)
     config = uvicorn.Config(
-        make_app(Reception(installation, committed)),
-        http=guarded(limits.door_patience_seconds, limits.door_connections), ws="none", lifespan="on",
+        make_app(reception),
+        http=guarded(limits.door_patience_seconds, limits.door_connections, reception.counts), ws="none", lifespan="on",
         access_log=False,  # it would print tokens that stand in addresses
         log_config=None, server_header=False, proxy_headers=False, backlog=2048,
-        limit_concurrency=limits.door_connections + 1, timeout_keep_alive=int(IDLE_SECONDS),
-        timeout_graceful_shutdown=LAST_WORDS_SECONDS,
+        timeout_keep_alive=int(IDLE_SECONDS), timeout_graceful_shutdown=LAST_WORDS_SECONDS,
     )  # fmt: skip
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -21,10 +21,10 @@ DEV := .venv/dev-$(call digest,requirements-dev.lock pyproject.toml)
 drill: $(RUN)
 	$(BIN)/quell drill prompt_injection
 
-# First all that needs no server of Prefect's, on all cores; then the rest, one by one. An empty second part is a failure too.
+# First all that needs no server of Prefect's, on all cores; then the rest, in two lanes. An empty second part is a failure too.
 test: need setup
 	$(BIN)/pytest -n auto -m "not engine and not browser"
-	$(BIN)/pytest -m "engine or browser"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "engine or browser"
 
 attacks: need setup
 	$(BIN)/pytest tests/attacks

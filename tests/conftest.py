@@ -5,6 +5,8 @@
 3. What a test, or a command that it runs in this process, puts into the environment ends with its file.
 4. A connection or look-up beyond loopback is refused, and the test that tried fails even if the code swallowed the refusal.
    (Not seen: what a child process does, and what a C library does by itself, as gRPC and uvloop do.)
+5. Tests with a Prefect server go in two lanes, each in its own order: an installation that is up waits more than it works.
+6. What attacks were seen to do ends the run as a table, in whichever process they were performed.
 """
 
 import atexit
@@ -20,6 +22,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.attacks.rows import ROW, table
 
 settings.register_profile("quell", deadline=None)  # a busy machine is no finding: speed goes into the bench
 settings.load_profile("quell")
@@ -90,6 +94,22 @@ def _guard(event: str, args: tuple[object, ...]) -> None:
 
 _HOSTNAME = socket.gethostname()
 sys.addaudithook(_guard)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The lanes: whole responses; everything else that is up."""
+    for item in items:
+        if item.get_closest_marker("engine") or item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("responses" if item.path.parent.name == "flows" else "doors"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Attack, expected, seen."""
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, [])]
+    rows = [str(told) for one in reports for name, told in getattr(one, "user_properties", ()) if name == ROW]
+    if rows:
+        terminalreporter.section("attacks on a running installation")
+        terminalreporter.write_line(table(dict.fromkeys(rows)))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,6 @@
 """Runs the list: one installation that is up, each attack once, the far side's own books the same before and after."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,7 +8,8 @@ from runbooks.domain.case import Ending
 from runbooks.domain.ledger import EntryType
 from tests.attacks import on_acts, on_configuration, on_decisions, on_engine, on_record, on_runs
 from tests.attacks.ground import standing, until
-from tests.attacks.table import ALONE, ATTACKS, QUICK, SHOWN, Attack, Performance
+from tests.attacks.rows import ROW
+from tests.attacks.table import ALONE, ATTACKS, QUICK, Attack, Performance
 
 pytestmark = [pytest.mark.engine, pytest.mark.far_side, pytest.mark.slow]
 ALL = (on_decisions, on_configuration, on_acts, on_engine, on_runs, on_record)
@@ -30,17 +29,19 @@ def performance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             found.begin(wanted)
             yield found
             found.close()
-    SHOWN.append(found.shown())
-    if file := os.environ.get("ATTACK_TABLE"):
-        Path(file).write_text(found.shown() + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("attack", ORDER, ids=lambda attack: attack.perform.__name__)
-def test_attack_fails(performance: Performance, attack: Attack) -> None:
-    assert performance.see(attack)
+def test_attack_fails(performance: Performance, attack: Attack, record_property: Callable[[str, object], None]) -> None:
+    try:
+        assert performance.see(attack)
+    finally:
+        record_property(ROW, performance.row(attack.name))
 
 
-def test_the_response_that_was_attacked_ends_properly(performance: Performance) -> None:
+def test_the_response_that_was_attacked_ends_properly(
+    performance: Performance, record_property: Callable[[str, object], None]
+) -> None:
     ground, incident = performance.ground, performance.ground.waiting
     from flows.doors.drill import answer_what_waits
 
@@ -56,6 +57,8 @@ def test_the_response_that_was_attacked_ends_properly(performance: Performance) 
 
     until(closed, "it is closed", 240)
     ending = str(ground.entries(incident, EntryType.INCIDENT_CLOSED)[0].body["ending"])
-    performance.note("(The response that was attacked throughout)", "ends as if nobody had tried", f"ending: {ending}")
+    throughout = "(The response that was attacked throughout)"
+    performance.note(throughout, "ends as if nobody had tried", f"ending: {ending}")
+    record_property(ROW, performance.row(throughout))
     assert ending in (Ending.RECOVERED, Ending.CONTAINED)
     assert ground.installation.store.check() == []

@@ -64,8 +64,9 @@ def _tell(ended: asyncio.Future[int], code: int) -> None:
 class NurseryDoor:
     """Starts the nursery process, restarts it if it dies (its children die with it), and talks with it.
 
-    One that says nothing for `order_seconds` after an order can neither start, end nor bury a run: it is killed, and
-    another takes its place. A child that begins after its order was given up is ended: its run is somebody else's by then.
+    One that says nothing for `order_seconds` after an order, or while a child is to be ended, can neither start, end nor
+    bury a run: it is killed, and another takes its place. A child that begins after its order was given up is ended: its run
+    is somebody else's by then.
     """
 
     checkout: Path
@@ -74,25 +75,31 @@ class NurseryDoor:
     standby: int
     environment: dict[str, str]
     order_seconds: float = ORDER_TIMEOUT_SECONDS
+    ready_seconds: float = START_TIMEOUT_SECONDS
     flow_names: dict[str, str] = field(default_factory=dict)  # entry point to the flow's own name
     broken: dict[str, str] = field(default_factory=dict)  # entry points whose module does not import
     _children: dict[int, RunChild] = field(default_factory=dict)
-    _asked: dict[str, asyncio.Future[RunChild]] = field(default_factory=dict)
+    _asked: dict[int, asyncio.Future[RunChild]] = field(default_factory=dict)  # by the number of the order
+    _orders: int = 0
     _process: Child | None = None
     _writer: asyncio.StreamWriter | None = None
     _reading: asyncio.Task[None] | None = None
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
+    _launched: float = 0.0
     _heard: float = 0.0
-    """When it last said anything (monotonic seconds)."""
+    """When it was started, and when it last said anything (monotonic seconds)."""
+    _killed: list[Child] = field(default_factory=list)
     _related: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def open(self) -> None:
         """Start it and wait until everything is imported."""
         await self._launch()
-        await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
+        await asyncio.wait_for(self._ready.wait(), self.ready_seconds)
 
     async def _launch(self) -> None:
+        self._killed = [one for one in self._killed if one.running()]  # which reaps those that are gone
+        self._launched = monotonic()
         ours, theirs = socket.socketpair()
         with theirs:
             argv = [sys.executable, "-m", "flows.doors.standby", str(theirs.fileno()), str(os.getpid())]
@@ -131,8 +138,6 @@ class NurseryDoor:
         if not self._closing:
             self._kill()
         self._ready.clear()
-        if self._writer is not None:
-            self._writer.close()
         for child in self._children.values():
             _tell(child.ended, -signal.SIGKILL)
         self._children.clear()
@@ -143,8 +148,14 @@ class NurseryDoor:
     def _kill(self) -> None:
         self._ready.clear()
         if self._process is not None and self._process.running():
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.popen.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._killed.append(self._process)  # not waited for: one that hangs in the kernel would stop the worker too
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()  # closing would wait until it has read what was said to it
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "ready" in message:
@@ -161,13 +172,16 @@ class NurseryDoor:
                 UUID(message["started"]), message["pid"], message["mark"], asyncio.get_running_loop().create_future()
             )
             self._children[child.pid] = child
-            if asked := self._asked.pop(message["started"], None):
+            if asked := self._asked.pop(message["order"], None):
                 asked.set_result(child)
             else:
-                _log.warning("Flow run %s got a process too late; it is ended.", child.flow_run_id)
-                self._say({"signal": child.pid, "number": int(signal.SIGKILL)})
+                self._end_late(child)
         elif child_ended := self._children.pop(message["ended"], None):
             _tell(child_ended.ended, message["code"])
+
+    def _end_late(self, child: RunChild) -> None:
+        _log.warning("Flow run %s got a process too late; it is ended.", child.flow_run_id)
+        self._say({"signal": child.pid, "number": int(signal.SIGKILL)})
 
     def _say(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
@@ -180,18 +194,15 @@ class NurseryDoor:
 
     async def start(self, run: Run) -> RunChild:
         """Give the run to a waiting child, or to one forked now. Raises NurseryError: no child has it, or the late one is ended."""
-        try:
-            await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_SECONDS)
-        except TimeoutError:
-            raise NurseryError(
-                f"there was no nursery for {START_TIMEOUT_SECONDS:.0f} seconds; see {self.log}"
-            ) from None
+        await self._until_ready()
+        self._orders += 1
+        order, began = self._orders, monotonic()
         asked: asyncio.Future[RunChild] = asyncio.get_running_loop().create_future()
-        self._asked[str(run.flow_run_id)] = asked
-        began = monotonic()
+        self._asked[order] = asked
         self._say(
             {
                 "start": str(run.flow_run_id),
+                "order": order,
                 "flow_run": run.flow_run,
                 "module": run.module,
                 "attribute": run.attribute,
@@ -200,16 +211,30 @@ class NurseryDoor:
             }
         )
         try:
-            return await asyncio.wait_for(asyncio.shield(asked), self.order_seconds)
-        except TimeoutError:
-            if self._heard < began:
-                self._kill()
-            raise NurseryError(f"the nursery began no process within {self.order_seconds:.0f} seconds") from None
+            await asyncio.wait([asked], timeout=self.order_seconds)
+        except asyncio.CancelledError:
+            if asked.done() and asked.exception() is None:
+                self._end_late(asked.result())
+            raise
         finally:
-            self._asked.pop(str(run.flow_run_id), None)
+            self._asked.pop(order, None)
+        if asked.done():
+            return asked.result()
+        if self._heard < began:
+            self._kill()
+        raise NurseryError(f"the nursery began no process within {self.order_seconds:.0f} seconds")
+
+    async def _until_ready(self) -> None:
+        try:
+            await asyncio.wait_for(self._ready.wait(), self.ready_seconds)
+        except TimeoutError:
+            if monotonic() - self._launched >= self.ready_seconds:
+                self._kill()
+            raise NurseryError(f"there was no nursery for {self.ready_seconds:.0f} seconds; see {self.log}") from None
 
     async def end(self, child: RunChild, first: int, grace_seconds: float) -> None:
         """Signal the child, wait, then TERM, then KILL. Harmless when it has ended already."""
+        began = monotonic()
         for number, patience in (
             (first, grace_seconds),
             (signal.SIGTERM, TERM_THEN_KILL_SECONDS),
@@ -219,6 +244,8 @@ class NurseryDoor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(child.ended), patience)
                 return
+        if self._heard < began:  # it hangs, and passed none of this on
+            self._kill()
 
     def by_run(self, flow_run_id: UUID) -> RunChild | None:
         """The child that runs this flow run now."""
@@ -235,9 +262,9 @@ class NurseryDoor:
     async def close(self) -> None:
         """End the nursery; what still waits there ends too."""
         self._closing = True
-        if self._writer is not None:
-            self._writer.close()
+        self._hang_up()
         if self._reading is not None:
             await self._reading
         if self._process is not None:
             await asyncio.to_thread(stop_children, [self._process], grace_seconds=5.0)
+        self._killed = [one for one in self._killed if one.running()]

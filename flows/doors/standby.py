@@ -4,9 +4,10 @@
 ahead and waiting, each used for one run, so that a run starts without an interpreter start (2 s) or a fork. It has one
 thread only, which is what makes forking safe, and it alone reaps its children, so a signal never meets a reused number.
 
-Worker to nursery: {"start": RUN, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..},
+Worker to nursery: {"start": RUN, "order": NUMBER, "flow_run": AS THE ENGINE TOLD IT, "module": M, "attribute": A, "environment": {..},
 "token": FOR THE API}, {"know": [[KIND, KEY, JSON], ..]}, {"signal": PID, "number": N}.
-Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "pid": .., "mark": ..},
+Nursery to worker: {"ready": {ENTRYPOINT: FLOW NAME}, "broken": {ENTRYPOINT: ERROR}}, {"started": RUN, "order": NUMBER, "pid": ..,
+"mark": ..},
 {"ended": PID, "code": ..}. When the worker goes away, however it goes, everything here dies with it.
 """
 
@@ -46,6 +47,8 @@ CANCEL_SIGNAL = signal.SIGUSR1  # stop without touching the run's state: the wor
 SWITCH_SECONDS = 0.001
 """How long one thread of a run keeps the interpreter while another waits for it; Python's own 5 ms add up in a hurry."""
 REFILL_PAUSE_SECONDS = 1.5  # so that a new run has the processor first, and a broken machine is not also a fork bomb
+MOST_OF_ERROR = 2000
+"""Characters: what the worker reads as one line must not be longer than it can be."""
 LATE_IMPORTS = (
     "prefect.task_engine",
     "prefect.flow_runs",
@@ -122,7 +125,7 @@ class Nursery:
                 continue
             self.busy[pid] = pipe
             self.refill_after = time.monotonic() + REFILL_PAUSE_SECONDS  # the new run has the processor first
-            self.say({"started": order["start"], "pid": pid, "mark": start_mark(pid)})
+            self.say({"started": order["start"], "order": order["order"], "pid": pid, "mark": start_mark(pid)})
             return None
 
     def _fork(self, *, hurried: bool = False) -> dict[str, Any] | None:
@@ -222,8 +225,8 @@ def preload(entrypoints: list[str]) -> dict[str, dict[str, str]]:
         try:
             names[entrypoint] = str(getattr(importlib.import_module(module), attribute).name)
         except Exception as error:  # noqa: BLE001  a runbook under repair is reported, the rest works
-            broken[entrypoint] = f"{type(error).__name__}: {error}"
-    broken |= {f"(warming {number})": fault for number, fault in enumerate(unprepared, start=1)}
+            broken[entrypoint] = f"{type(error).__name__}: {error}"[:MOST_OF_ERROR]
+    broken |= {f"(warming {number})": fault[:MOST_OF_ERROR] for number, fault in enumerate(unprepared, start=1)}
     return {"ready": names, "broken": broken}
 
 

@@ -12,8 +12,8 @@ Rules of `correlate`, in order:
    of its opening. Joining may raise the severity and never lowers it. An incident that people opened takes the signals
    of its system and kind in the same way: people say neither environment nor entity. One that people classified anew
    takes, besides, those that the incident which it continues would have taken, and that one takes no more.
-4. A signal that was received before the incident's last signal, or before it was closed, and not long before it
-   opened, came late: it joins and wakes nothing, unless it is worse than all that people were told of.
+4. A signal that was received before the incident's last signal, or before it was closed, came late: it joins and wakes
+   nothing, unless it was received while the incident stood and is worse than all that people were told of.
    So does, as long as the window lasts, one that is no worse when the response took nothing away (triage, a near
    miss, a system that nobody knows): such a response ends at once, and every further alert of the same kind would be
    one more incident and page.
@@ -25,7 +25,7 @@ Rules of `correlate`, in order:
    ago than policy allows is a weak one. (Whoever classifies anew signs it: what follows joins that incident all the same.)
 7. More than `storm_incidents` new ones within `storm_minutes` are a storm: it opens a parent, people are told once per
    severity, also after the parent's triage is done, and every further incident is opened, counted and linked to it.
-   Practice systems have storms of their own.
+   A storm that goes on after `storm_again_minutes` is another one, and told. Practice systems have storms of their own.
 """
 
 from enum import StrEnum
@@ -55,6 +55,8 @@ class CorrelationRules(Value):
     incident that they open, or that they join."""
     storm_incidents: Annotated[int, Field(ge=1)] = 20
     storm_minutes: Annotated[int, Field(ge=1, le=1440)] = 5
+    storm_again_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
+    """So long a storm takes in what comes; after that it is another one, of which people are told anew."""
 
 
 class Standing(StrEnum):
@@ -195,7 +197,7 @@ def correlate(
         if (
             known is not None
             and joins(signal.received_at, known, rules)
-            and not (late and _is_worse(classified, known))
+            and not (late and signal.received_at >= known.opened_at and _is_worse(classified, known))
         ):
             return Correlated(
                 verdict=Verdict.LATE if late else Verdict.JOINED, incident=known.id,
@@ -220,8 +222,7 @@ def _is_over(known: KnownIncident | None) -> bool:
 def joins(received_at: Instant, known: KnownIncident, rules: CorrelationRules) -> bool:
     """Whether a signal that was received then belongs to this incident."""
     if known.standing is not Standing.OPEN:
-        earliest = later(known.opened_at, -60 * rules.join_minutes)
-        return earliest <= received_at <= (known.ended_at or known.last_signal_at)
+        return received_at <= (known.ended_at or known.last_signal_at)
     return received_at <= later(known.last_signal_at, 60 * rules.join_minutes) and received_at <= later(
         known.opened_at, 3600 * rules.oldest_hours
     )
@@ -242,7 +243,6 @@ def _adds_nothing(signal: Signal, classified: Classified, known: KnownIncident, 
     return (
         took_nothing
         and not _is_worse(classified, known)
-        and signal.received_at >= known.opened_at
         and joins(signal.received_at, known.model_copy(update={"standing": Standing.OPEN}), rules)
     )
 
@@ -256,11 +256,10 @@ def _opened(
     ended = before.ended_at or before.last_signal_at
     if signal.received_at > later(ended, 86_400 * rules.recurrence_days):
         return Correlated(verdict=Verdict.OPENED, passed=passed, because="the last one like it is long over")
-    minutes = milliseconds_between(ended, signal.received_at) // 60_000
-    if minutes < 0:
-        return Correlated(
-            verdict=Verdict.OPENED, passed=passed, because=f"it was received before {before.id} ended, and is not of it"
-        )
+    minutes = max(0, milliseconds_between(ended, signal.received_at) // 60_000)
+    if signal.received_at <= ended:
+        because = f"{before.id} is over, and this, which came before its end, is worse than all that it was told of"
+        return Correlated(verdict=Verdict.OPENED, recurrence_of=before.id, passed=passed, because=because)
     how = "was closed" if before.standing in (Standing.CLOSED, Standing.UNTOUCHED) else "had its last signal"
     return Correlated(
         verdict=Verdict.OPENED, recurrence_of=before.id, passed=passed,

@@ -128,12 +128,15 @@ class Correlator:
             signal, classified, own=own, stronger=stronger, quiets=tuple(self.store.quiets()),
             rules=policy.correlation, now=now, spoken=self.store.newest(spoken) if spoken else None, at_once=at_once,
         )  # fmt: skip
+        incident = self._id_of(told, key)
+        if said.verdict is Verdict.OPENED and self.store.find(incident) is not None:
+            # a corrected mapping placed it elsewhere, and the next one back
+            said = Correlated(verdict=Verdict.LATE, incident=incident, because="it opened this one before")
         if said.verdict is Verdict.OPENED:
             if said.passed and own is not None:
                 self.store.end(said.passed, Standing.PASSED, own.last_signal_at)
-            return said.model_copy(
-                update={"incident": self._open(told, signal.received_at, classified, said, now, at_once=at_once)}
-            )
+            self._open(incident, key, told, signal.received_at, classified, said, now, at_once=at_once)
+            return said.model_copy(update={"incident": incident})
         if said.incident:
             self._join(said, signal, classified, key)
         return said
@@ -175,17 +178,22 @@ class Correlator:
     def _flow(self, classified: Classified) -> Archetype:
         return classified.archetype if classified.archetype in self.configuration.runbooks else Archetype.UNCLASSIFIED
 
+    def _material(self, signal: Signal, key: Digest) -> str:
+        return canonical({"source": signal.source, "event": signal.event_key, "key": key}).decode()
+
+    def _id_of(self, signal: Signal, key: Digest) -> str:
+        """Of the incident that this signal opens, or once opened."""
+        return short_id("INC", self._id + self._material(signal, key).encode())
+
     def _open(
-        self, signal: Signal, seen_at: Instant, classified: Classified, said: Correlated, now: Instant, *, at_once: bool
-    ) -> str:  # fmt: skip
-        key = correlation_key(signal, classified, at_once=at_once)
-        material = canonical({"source": signal.source, "event": signal.event_key, "key": key}).decode()
-        incident = short_id("INC", self._id + material.encode())
+        self, incident: str, key: Digest, signal: Signal, seen_at: Instant, classified: Classified, said: Correlated,
+        now: Instant, *, at_once: bool,
+    ) -> None:  # fmt: skip
         archetype, system = self._flow(classified), signal.system or UNKNOWN_SYSTEM
         severity = self._severity(classified)
         draft = IncidentDraft(
             report=self._report(signal, classified, archetype, key), archetype=archetype,
-            drill=self._is_practice(system), material=material, severity=severity,
+            drill=self._is_practice(system), material=self._material(signal, key), severity=severity,
             origin=Origin(
                 source=signal.source, fresh=starts_unasked(signal, classified), delivery=signal.delivery,
                 received_at=signal.received_at,
@@ -199,7 +207,6 @@ class Correlator:
         )  # fmt: skip
         self.store.open(known, draft.canonical(), system=system, made_at=now, recurrence_of=said.recurrence_of,
                         storm=draft.storm)  # fmt: skip
-        return incident
 
     def _report(self, signal: Signal, classified: Classified, archetype: Archetype, key: str) -> Report:
         system = self.configuration.systems.get(signal.system or "")
@@ -231,6 +238,9 @@ class Correlator:
         if not is_storm(len(lately), rules):
             return None
         under = next((storm for _, _, storm in reversed(lately) if storm), None)
+        whole = self.store.find(under) if under else None
+        if whole is not None and now >= later(whole.opened_at, 60 * rules.storm_again_minutes):
+            under = None
         systems = {system, *(one for _, one, _ in lately)}
         return under or self._open_storm(incident, systems, severity, now, drill=practice)
 

@@ -1,6 +1,6 @@
 """What time and people change: quiet that ends, storms, closures, a mapping that was corrected."""
 
-from runbooks.domain.correlation import Correlated, IncidentDraft, Quiet, Verdict
+from runbooks.domain.correlation import Correlated, IncidentDraft, Quiet, Standing, Verdict
 from runbooks.domain.incident import Archetype
 from runbooks.domain.instants import later
 from runbooks.domain.ledger import EntryType
@@ -102,3 +102,30 @@ def test_alerts_that_go_on_after_an_end_without_any_act_are_counted_and_open_not
     assert intake.store.counts(first)[0] == 40
     again = a_signal("again", system="elsewhere", received_at=later(ended, 39 * 60 + 31 * 60))
     assert intake.take(again)[0].verdict is Verdict.OPENED, "after half an hour of silence it is news"
+
+
+def test_what_a_mapping_placed_elsewhere_and_the_next_one_back_is_of_the_incident_that_it_opened(
+    intake: Intake,
+) -> None:
+    """An incident is named by its first event and its key: a second one would have the same name, and stop all intake."""
+    event = a_signal("e", -72 * HOUR)
+    opened = intake.take(event, at=-72 * HOUR)[0].incident
+    intake.store.end(str(opened), Standing.CLOSED, later(NOW, -71 * HOUR))
+    elsewhere = event.model_copy(update={"mapping": "sha256:" + "6" * 64, "system": "wrong"})
+    assert intake.take(elsewhere, at=100)[0].verdict is Verdict.OPENED
+    back = event.model_copy(update={"mapping": "sha256:" + "5" * 64, "received_at": later(NOW, 300)})
+    (said,) = intake.take(back, at=300)
+    assert (said.verdict, said.incident) == (Verdict.LATE, opened)
+    assert intake.take(a_signal("next", 400, system="other"))[0].verdict is Verdict.OPENED
+
+
+def test_a_storm_that_goes_on_is_another_one_after_an_hour(intake: Intake) -> None:
+    storms = []
+    for n in range(0, 70 * 60, 12):
+        incident = str(intake.take(a_signal(str(n), n, entity=f"e{n}"))[0].incident)
+        storms.append(draft_of(intake, incident).storm)
+    assert storms[:20] == [None] * 20
+    assert len(set(storms[20:])) == 2
+    first, second = storms[20], storms[-1]
+    assert storms.index(second) - storms.index(first) == 60 * 60 // 12
+    assert intake.store.find(str(second)) is not None

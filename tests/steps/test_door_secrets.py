@@ -134,6 +134,32 @@ def test_whatever_a_look_trips_over_the_next_one_comes(
         asyncio.run(begun(reception))
 
 
+def test_a_look_that_does_not_come_back_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where secrets lie on a share that is away: here a pipe that nobody writes to."""
+    monkeypatch.setattr(receptions, "LONGEST_LOOK_SECONDS", 0.2)
+
+    async def visit(reception: Reception) -> None:
+        async with looked_after(reception) as client:
+            secret = home / "secrets" / "github"
+            words = secret.read_bytes()
+            secret.unlink()
+            os.mkfifo(secret)
+            try:
+                await until(lambda: seen(client, ["look"]))
+                await until(lambda: is_logged(caplog, "look: a look takes longer than"))
+            finally:
+                aside = secret.rename(home / "aside")
+                secret.write_bytes(words)
+                with suppress(OSError):  # nobody reads it
+                    os.close(os.open(aside, os.O_WRONLY | os.O_NONBLOCK))  # which lets that look go on
+            await until(lambda: seen(client, []))
+
+    with a_reception(home) as reception:
+        asyncio.run(visit(reception))
+
+
 async def begun(reception: Reception) -> None:
     async with visiting(reception) as client:
         assert await send(client, "github", hub(b"{}")) == (503, "configuration")

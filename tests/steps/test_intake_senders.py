@@ -110,14 +110,18 @@ def test_a_metric_alert_of_sentrys_that_is_critical_again_is_another_event() -> 
     assert len({one.alert for one in found}) == 1
 
 
-def test_a_ticket_that_is_named_is_one_event_however_often_it_is_changed() -> None:
+def test_a_ticket_that_is_named_is_another_event_only_with_other_tags_or_priority() -> None:
     body = json.loads((SAMPLES / "zendesk.json").read_text())[0]["body"]
     (named,) = read(body, a_source("zendesk"))
     solved = {**body, "id": "01JA", "type": "zen:event-type:ticket.status_changed", "time": "2026-11-24T01:58:00Z"}
     (later,) = read(solved, a_source("zendesk"))
     assert later.event_key == named.event_key
-    (other,) = read({**body, "detail": {**body["detail"], "id": "8820"}}, a_source("zendesk"))
-    assert other.event_key != named.event_key
+    tags = body["detail"]["tags"]
+    (turned,) = read({**body, "detail": {**body["detail"], "tags": tags[::-1]}}, a_source("zendesk"))
+    assert turned.event_key == named.event_key
+    for change in ({"id": "8820"}, {"tags": [*tags, "data-exfiltration"]}, {"priority": "LOW"}):
+        (other,) = read({**body, "detail": {**body["detail"], **change}}, a_source("zendesk"))
+        assert other.event_key != named.event_key
 
 
 @pytest.mark.parametrize("place", ["annotations", "labels"])

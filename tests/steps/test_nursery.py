@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Running
 
+from flows.doors import nursery
 from flows.doors.after_starts import AfterStarts
 from flows.doors.listing import ROOT
 from flows.doors.nursery import NurseryDoor, NurseryError, Run
@@ -37,9 +39,10 @@ def _pid(door: NurseryDoor) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _nursery(home: Path, *, standby: int = 0, order_seconds: float = 30.0) -> AsyncIterator[NurseryDoor]:
+async def _nursery(home: Path, *, standby: int = 0, **limits: float) -> AsyncIterator[NurseryDoor]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{home}"}
-    door = NurseryDoor(ROOT, home / "runs.log", (), standby, environment, order_seconds=order_seconds)
+    door = NurseryDoor(ROOT, home / "runs.log", (), standby, environment)
+    door.order_seconds = limits.get("order_seconds", door.order_seconds)
     await door.open()
     try:
         yield door
@@ -88,7 +91,7 @@ def test_one_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         os.kill(hung, signal.SIGSTOP)
         with pytest.raises(NurseryError, match="began no process"):
             await door.start(_order())
-        assert start_mark(hung) != mark
+        await _until(lambda: start_mark(hung) != mark)
         door.order_seconds = 30.0
         assert await _ends(door) != 0
 
@@ -115,15 +118,65 @@ def test_a_child_that_begins_after_its_order_was_given_up_is_ended(
     _with(tmp_path, story)
 
 
+def test_one_that_hangs_before_it_is_ready_is_killed_and_replaced(tmp_path: Path) -> None:
+    async def story(door: NurseryDoor) -> None:
+        first = _pid(door)
+        os.kill(first, signal.SIGKILL)
+        await _until(lambda: _pid(door) != first)
+        os.kill(second := _pid(door), signal.SIGSTOP)
+        door.ready_seconds = 0.5
+        with pytest.raises(NurseryError, match="there was no nursery"):
+            await door.start(_order())
+        door.ready_seconds = LIMIT_SECONDS
+        assert await _ends(door) != 0
+        assert _pid(door) != second
+
+    _with(tmp_path, story)
+
+
+def test_what_one_that_hangs_does_not_end_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "endless.py").write_text("import time\n\ntime.sleep(600)\n")
+    monkeypatch.setattr(nursery, "TERM_THEN_KILL_SECONDS", 0.2)
+
+    async def story(door: NurseryDoor) -> None:
+        child = await door.start(_order("endless"))
+        os.kill(_pid(door), signal.SIGSTOP)
+        await door.end(child, signal.SIGTERM, 0.2)
+        assert await asyncio.wait_for(child.ended, LIMIT_SECONDS) == -signal.SIGKILL
+        await _until(lambda: start_mark(child.pid) != child.mark)
+
+    _with(tmp_path, story)
+
+
+def test_it_is_closed_also_while_it_hangs_and_has_not_read_what_was_said(tmp_path: Path) -> None:
+    async def story(door: NurseryDoor) -> None:
+        os.kill(_pid(door), signal.SIGSTOP)
+        door.know([("kind", "key", "x" * 1_000_000)])
+        await asyncio.wait_for(door.close(), LIMIT_SECONDS)
+
+    _with(tmp_path, story)
+
+
+def test_a_worker_that_slept_past_the_limit_has_the_child_that_began_meanwhile(tmp_path: Path) -> None:
+    async def story(door: NurseryDoor) -> None:
+        starting = asyncio.create_task(door.start(_order()))
+        await asyncio.sleep(0.01)
+        time.sleep(3)  # noqa: ASYNC251  the whole worker stands still
+        child = await starting
+        assert await asyncio.wait_for(child.ended, LIMIT_SECONDS) != 0
+
+    _with(tmp_path, story, order_seconds=1.0)
+
+
 def test_a_run_gets_a_child_that_was_waiting(tmp_path: Path) -> None:
     async def story(door: NurseryDoor) -> None:
-        nursery = _pid(door)
-        await _until(lambda: len(family(nursery)) == 3)
-        waiting = set(family(nursery)) - {nursery}
+        pid = _pid(door)
+        await _until(lambda: len(family(pid)) == 3)
+        waiting = set(family(pid)) - {pid}
         child = await door.start(_order())
         assert child.pid in waiting
         assert await asyncio.wait_for(child.ended, LIMIT_SECONDS) != 0
-        await _until(lambda: len(set(family(nursery)) - {nursery, child.pid}) == 2)
+        await _until(lambda: len(set(family(pid)) - {pid, child.pid}) == 2)
 
     _with(tmp_path, story, standby=2)
 

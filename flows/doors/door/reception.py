@@ -19,7 +19,7 @@ from tasks.intake.committing import Arrival, Committer, spool_of
 
 log = logging.getLogger("quell.door")
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 1.0, 10.0
 """How often configuration, secrets and the disk are looked at: so old may a removed secret become."""
 SKEW_SECONDS = 120.0
 MOST_WAITING = 5_000
@@ -121,7 +121,12 @@ class Reception:
             self._tell_clocks()
             await asyncio.sleep(LOOK_SECONDS)
             with self._going_on():
-                self.admitted, self.vitals = await asyncio.to_thread(self._look)
+                look = asyncio.create_task(asyncio.to_thread(self._look))
+                if not (await asyncio.wait([look], timeout=LONGEST_LOOK_SECONDS))[0]:
+                    self.vitals = self.vitals.stuck(LONGEST_LOOK_SECONDS)
+                    self.vitals.tell(told)
+                    told = self.vitals
+                self.admitted, self.vitals = await look
 
     def _tell_clocks(self) -> None:
         """Once for each source whose clock is far from ours: a little further, and what it signs is refused as old."""

@@ -44,7 +44,17 @@ class Vitals:
     def tripped(self, error: Exception) -> "Vitals":
         """As it was, after a look that came to nothing; of the error its kind and place alone: its text may hold a secret."""
         place = traceback.extract_tb(error.__traceback__)[-1]
-        told = f"could not look: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        return self._blinded(
+            f"could not look: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        )
+
+    def stuck(self, seconds: float) -> "Vitals":
+        """As it was, while a look does not come back, as from a file on a share that is away: whom we know may be gone."""
+        return self._blinded(
+            f"a look takes longer than {seconds:.0f} s: a file of the configuration or a secret does not answer"
+        )
+
+    def _blinded(self, told: str) -> "Vitals":
         return replace(self, problems=(*(one for one in self.problems if one[0] != LOOK), (LOOK, told)))
 
     def tell(self, before: "Vitals") -> None:

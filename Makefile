@@ -24,7 +24,7 @@ drill: $(RUN)
 # First all that needs no server of Prefect's, on all cores; then the rest, in two lanes. An empty second part is a failure too.
 test: need setup
 	$(BIN)/pytest -n auto -m "not engine and not browser"
-	$(BIN)/pytest -n 2 --dist loadgroup -m "engine or browser"
+	$(BIN)/pytest -n 2 --dist loadscope -m "engine or browser"
 
 attacks: need setup
 	$(BIN)/pytest tests/attacks

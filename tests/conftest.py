@@ -19,9 +19,11 @@ import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.attacks.rows import ROW, table
 
@@ -96,11 +98,16 @@ _HOSTNAME = socket.gethostname()
 sys.addaudithook(_guard)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lanes: whole responses; everything else that is up."""
-    for item in items:
-        if item.get_closest_marker("engine") or item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("responses" if item.path.parent.name == "flows" else "doors"))
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # of a library without types
+    """Whole responses; everything else that is up."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "responses" if nodeid.startswith("tests/flows/") else "doors"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """`--dist loadscope` is the lanes; marks for `loadgroup` are lost between pytest 9.2 and pytest-xdist 3.8."""
+    return Lanes(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,6 +11,7 @@ Whom: the channels of the policy's `opening_channels`. Only quell's own words go
 from runbooks.domain.incident import Archetype, Incident
 from runbooks.domain.instants import Instant, milliseconds_between
 from runbooks.domain.ledger import EntryType, LedgerEntry
+from runbooks.domain.severity import Severity
 from runbooks.domain.situation import classification_of
 from runbooks.domain.value import Digest, Json
 from tasks.incident import opening_key, raise_severity
@@ -29,14 +30,18 @@ def announce(installation: Installation, writer: Pen, incident_id: str) -> None:
     if incident.storm not in (None, incident.id):
         _announce_in_storm(installation, writer, incident, str(incident.storm))
         return
-    what = "a storm of incidents" if incident.storm == incident.id else incident.archetype.shown
     tell_people(
         installation, writer, f"opened/{incident_id}/{severity}", incident=incident_id,
         channels=_channels(installation, incident_id),
-        title=f"quell: {severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}",
+        title=_title(incident, severity),
         text=f"{incident_id} is open, {incident.lead} leads.{_taken_for(installation, incident)} "
         f"Look: quell show {incident_id}",
     )  # fmt: skip
+
+
+def _title(incident: Incident, severity: Severity) -> str:
+    what = "a storm of incidents" if incident.storm == incident.id else incident.archetype.shown
+    return f"quell: {severity} {what} on {incident.system}{' (DRILL)' if incident.drill else ''}"
 
 
 def _announce_in_storm(installation: Installation, writer: Pen, incident: Incident, storm: str) -> None:
@@ -53,7 +58,7 @@ def _announce_in_storm(installation: Installation, writer: Pen, incident: Incide
     channels = installation.active().policy.opening_channels.get(severity, ())
     tell_people(
         installation, writer, f"opened/{storm}/{severity}", incident=incident.id, channels=channels,
-        title=f"quell: {severity} a storm of incidents on {whole.system}{' (DRILL)' if whole.drill else ''}",
+        title=_title(whole, severity),
         text=f"{incident.id} is open, which is one of {storm}; {incident.lead} leads. Look: quell show {incident.id}",
     )  # fmt: skip
 

@@ -5,7 +5,7 @@
 3. What a test, or a command that it runs in this process, puts into the environment ends with its file.
 4. A connection or look-up beyond loopback is refused, and the test that tried fails even if the code swallowed the refusal.
    (Not seen: what a child process does, and what a C library does by itself, as gRPC and uvloop do.)
-5. Tests with a Prefect server go in two lanes, each in its own order: an installation that is up waits more than it works.
+5. Tests with a Prefect server go in two lanes, each in its own order: an installation that is up waits as much as it works.
 6. What attacks were seen to do ends the run as a table, in whichever process they were performed.
 """
 

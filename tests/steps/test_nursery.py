@@ -53,7 +53,7 @@ async def _nursery(home: Path, *, standby: int = 0, **limits: float) -> AsyncIte
 async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         while not true():  # noqa: ASYNC110  what we wait for happens in other processes
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
 
 async def _ends(door: NurseryDoor) -> int:
@@ -75,7 +75,7 @@ def test_one_killed_with_an_order_unread_is_replaced(tmp_path: Path) -> None:
         first = _pid(door)
         os.kill(first, signal.SIGSTOP)
         order = asyncio.create_task(door.start(_order()))
-        await asyncio.sleep(0.2)  # it lies in its socket now
+        await _until(lambda: bool(door._asked))  # it lies in its socket now
         os.kill(first, signal.SIGKILL)
         with pytest.raises(NurseryError, match="ended before"):
             await order
@@ -106,7 +106,7 @@ def test_a_child_that_begins_after_its_order_was_given_up_is_ended(
     async def story(door: NurseryDoor) -> None:
         os.kill(_pid(door), signal.SIGSTOP)
         order = asyncio.create_task(door.start(_order("endless")))
-        await asyncio.sleep(0.2)  # it lies in its socket now
+        await _until(lambda: bool(door._asked))  # it lies in its socket now
         order.cancel()
         os.kill(_pid(door), signal.SIGCONT)
         with pytest.raises(asyncio.CancelledError):
@@ -160,7 +160,7 @@ def test_it_is_closed_also_while_it_hangs_and_has_not_read_what_was_said(tmp_pat
 def test_a_worker_that_slept_past_the_limit_has_the_child_that_began_meanwhile(tmp_path: Path) -> None:
     async def story(door: NurseryDoor) -> None:
         starting = asyncio.create_task(door.start(_order()))
-        await asyncio.sleep(0.01)
+        await _until(lambda: door._orders == 1)
         time.sleep(3)  # noqa: ASYNC251  the whole worker stands still
         child = await starting
         assert await asyncio.wait_for(child.ended, LIMIT_SECONDS) != 0
